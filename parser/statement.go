@@ -1,0 +1,131 @@
+package parser
+
+// Script is a query string, taken apart. Its statements' texts are slices of the original string; nothing is ever
+// deparsed.
+type Script struct {
+	Text       string
+	Statements []*Statement // empty for an empty query
+	// Unread is why the text could not be read (syntax of a newer server, syntax error, too long, too deep); nil if it
+	// was. An unread script has no statements and must be handled by its effect.
+	Unread error
+}
+
+// Class is what a statement means to the proxy.
+type Class uint8
+
+// The classes.
+const (
+	ClassRead        Class = iota // SELECT, VALUES, TABLE, SHOW, EXPLAIN without ANALYZE, FETCH, COPY TO...
+	ClassWrite                    // INSERT, UPDATE, DELETE, MERGE, or a SELECT with a writing CTE
+	ClassCopyFrom                 // COPY .. FROM STDIN, file or PROGRAM
+	ClassTruncate                 //
+	ClassDDL                      // CREATE, ALTER, DROP, COMMENT, GRANT, REVOKE, roles, SELECT INTO, CREATE TABLE AS, ...
+	ClassTransaction              // see Statement.Transaction
+	ClassSession                  // SET, RESET, DISCARD, LISTEN, NOTIFY, LOAD...: changes only the session
+	ClassOpaque                   // DO, CALL, EXECUTE, EXPLAIN ANALYZE of a write, REFRESH MATERIALIZED VIEW: may write, the text does not say what
+	ClassMaintenance              // VACUUM, ANALYZE, CHECKPOINT, REINDEX, CLUSTER, LOCK: never replicated
+	ClassPrepare                  // PREPARE, DEALLOCATE
+	ClassCursor                   // DECLARE, CLOSE, MOVE
+)
+
+// Transaction says what a transaction-control statement does.
+type Transaction uint8
+
+// The transaction-control statements.
+const (
+	NoTransaction Transaction = iota
+	Begin
+	Commit
+	Rollback
+	Savepoint
+	Release
+	RollbackTo
+	PrepareTransaction
+	CommitPrepared
+	RollbackPrepared
+	SetTransaction // SET TRANSACTION, SET SESSION CHARACTERISTICS
+)
+
+// Name is a possibly qualified name as written, after SQL's case folding. Schema is "" where it was not given.
+type Name struct{ Schema, Name string }
+
+// Target is a table that a statement writes to.
+type Target struct {
+	Name
+	Command string // INSERT, UPDATE, DELETE, MERGE
+	Alias   string // as the statement calls it: alias, else the name
+	Only    bool
+	InCTE   bool // written by a data-modifying WITH member, not by the statement's own verb
+}
+
+// Intent is what an assignment means.
+type Intent uint8
+
+// The intents of assignments.
+const (
+	IntentSet   Intent = iota // x = anything
+	IntentDelta               // x = x + k, x = x - k, x = k + x, where k mentions no column of the target
+)
+
+// Assignment is one column of SET, or of DO UPDATE SET.
+type Assignment struct {
+	Column string
+	Intent Intent
+}
+
+// Statement is one statement of a script. It is shared by the cache and never changed after it was made.
+type Statement struct {
+	Text   string // without the semicolon and without surrounding space and comments
+	Offset int    // byte offset of Text in the script
+	Class  Class
+	// Command is the command as a tag would name it: "UPDATE", "CREATE TABLE", "BEGIN"...
+	Command     string
+	Transaction Transaction
+	AndChain    bool   // COMMIT/ROLLBACK AND CHAIN
+	ReadOnly    bool   // BEGIN or SET TRANSACTION READ ONLY
+	Name        string // savepoint, prepared statement, cursor, prepared transaction
+
+	Targets []Target // what it writes to, its own verb's target first
+	// Objects are the names a DDL statement creates, alters or drops; for TRUNCATE the tables.
+	Objects     []Name
+	Reads       []Name       // every relation it mentions but does not write
+	Functions   []Name       // every function it calls; operators are not listed
+	Assignments []Assignment // UPDATE .. SET of its own verb
+	Conflict    bool         // INSERT .. ON CONFLICT
+	DoUpdate    []Assignment // ON CONFLICT DO UPDATE SET; nil otherwise
+	// Pinned are the columns that WHERE fixes by a top-level AND: col = constant or parameter.
+	Pinned []string
+
+	Returning bool // the client asked for RETURNING
+	// SpliceAt is the byte offset in Text, just behind the last token, where text is inserted: " RETURNING x" or,
+	// if Returning, ", x". It is -1 where nothing can be spliced.
+	SpliceAt int
+
+	RefusesBlock bool // it cannot run inside a transaction block (wire notes, 2.5)
+	// AltersSession: names or roles may resolve differently after it: SET, RESET, DISCARD, set_config(), SET ROLE,
+	// CREATE TEMP, CREATE SCHEMA...
+	AltersSession bool
+	// AltersSchema: what the catalog says may be different after it: all DDL.
+	AltersSchema bool
+	Temporary    bool // CREATE TEMP ..
+	CopyStdin    bool
+	CopyColumns  []string
+	CopyFormat   string // text, csv, binary
+	MaxParam     int    // highest $n
+	// Secrets are byte ranges of Text that must never be written or sent: passwords, connection strings. Sorted.
+	Secrets []Span
+	// Password is set for CREATE/ALTER ROLE .. PASSWORD 'clear': the literal's range and its value.
+	Password *Secret
+	// SessionName: DEALLOCATE ALL, DISCARD ALL, DISCARD PLANS... that drop prepared statements.
+	DropsPrepared bool
+}
+
+// Span is a half-open range of bytes.
+type Span struct{ From, To int }
+
+// Secret is a secret literal with its value.
+type Secret struct {
+	Span
+	Value string
+	Role  string // whose password
+}
