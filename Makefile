@@ -1,0 +1,85 @@
+# pgproxy: `make` says what there is. The first two to try: `make demo`, `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Tools are pinned here and run through the module cache, so that go.mod holds only what the program needs.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+GO      ?= go
+SEED    ?=
+ROUNDS  ?=
+FUZZTIME ?= 20s
+# What the race detector runs on in `make test`: everything that does not pull in the SQL parser, whose C code would have
+# to be compiled a second time (`make race` does it all).
+RACED   := ./journal/... ./audit/... ./forward/... ./test/faultnet/... ./test/workload/...
+export PGPROXY_SEED := $(SEED)
+export PGPROXY_ROUNDS := $(ROUNDS)
+export CGO_ENABLED := 1
+REAL    := $(GO) test -count=1 -timeout 30m
+
+help: ## this list
+	@echo "make TARGET   (SEED=n replays a seeded test, ROUNDS=n says how many)"
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: C compiler, PostgreSQL of the distribution, PostgreSQL 18
+	@test/setup.sh
+
+build: setup ## bin/pgproxy
+	$(GO) build -o bin/pgproxy ./cmd/pgproxy
+
+demo: build ## three databases, three proxies, a partition and its end, in a minute
+	bin/pgproxy demo $(DEMO)
+
+test: setup ## everything, with real servers; what .ci/run calls
+	@test/all.sh
+
+unit: setup ## the rooms' own tests, fuzz seeds included
+	$(GO) test -timeout 10m $$($(GO) list ./... | grep -v /test/)
+
+race: setup ## the rooms' own tests under the race detector
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e /test/cluster -e /test/bench -e /test/drivers)
+
+race-small: setup
+	$(GO) test -race -timeout 10m $(RACED)
+
+fuzz: setup ## every fuzz test for FUZZTIME (20s)
+	@test/fuzz.sh $(FUZZTIME)
+
+pgtest: setup ## conversations: the same frames directly and through the proxy
+	$(REAL) ./test/pgtest/...
+
+cluster: setup ## three nodes: partitions, topologies, conflicts, bad input, clients
+	$(REAL) -skip 'TestCrash|TestLoad' ./test/cluster/...
+
+crash: setup ## kill -9 at every fault point, seeded rounds
+	$(REAL) -v -run 'TestCrash' ./test/cluster/...
+
+load: setup ## pgbench on three nodes at once, 30 s a mode, a link down in the middle
+	PGPROXY_LOAD_SECONDS=30 $(REAL) -v -run 'TestLoad' ./test/cluster/...
+
+soak: setup ## crash rounds for hours: ROUNDS=2000
+	PGPROXY_ROUNDS=$${PGPROXY_ROUNDS:-2000} $(GO) test -count=1 -timeout 24h -v -run 'TestCrash' ./test/cluster/...
+
+bench: ## direct : PgBouncer : pgproxy, as a table
+	@test/setup.sh bench
+	$(GO) run ./test/bench $(BENCH)
+
+drivers: setup ## pgx's and lib/pq's own tests, direct and through the proxy
+	$(REAL) -v ./test/drivers/...
+
+lint: setup ## gofmt, go vet, staticcheck, govulncheck
+	@test/lint.sh $(STATICCHECK) $(GOVULNCHECK)
+
+tidy: ## the rules of the house
+	$(GO) test -count=1 ./test/tidy/...
+
+pprof: build ## CPU profile of the proxy under pgbench, as bin/cpu.pprof
+	$(GO) run ./test/bench -pprof bin/cpu.pprof
+	$(GO) tool pprof -top -nodecount 40 bin/pgproxy bin/cpu.pprof
+
+clean: ## remove what was built (not the downloads in .cache)
+	rm -rf bin
+
+.PHONY: help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench drivers lint tidy pprof clean
