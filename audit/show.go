@@ -1,0 +1,115 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Show writes everything about one transaction for people.
+func Show(w io.Writer, t *Transaction) error {
+	p := &printer{w: w}
+	p.line("record       %s  (%s)", t.ID(), t.OriginID)
+	p.line("outcome      %s", t.Outcome)
+	p.line("time         %s", t.Time.Format(time.RFC3339Nano))
+	p.line("hlc          %s", t.HLC)
+	p.line("user         %s", Cell(t.User))
+	p.line("database     %s", Cell(t.Database))
+	p.line("application  %s", Cell(t.Application))
+	p.line("client       %s", Cell(t.Client))
+	p.line("xid          %d", t.XID)
+	if t.Kind != "transaction" {
+		p.line("kind         %s", t.Kind)
+	}
+	for i := range t.Statements {
+		p.statement(i, &t.Statements[i])
+	}
+	return p.err
+}
+
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+	}
+}
+
+func (p *printer) statement(i int, s *Statement) {
+	p.line("")
+	p.line("%d. %s  (captured: %s, %d us)", i+1, s.Command, s.Capture, s.DurationUS)
+	if s.RowsAffected != nil {
+		p.line("   rows affected  %d", *s.RowsAffected)
+	}
+	for _, l := range strings.Split(s.Query, "\n") {
+		p.line("   %s", Cell(strings.TrimRight(l, "\r")))
+	}
+	for n, v := range s.Params {
+		p.line("   $%d = %s", n+1, Cell(v.String()))
+	}
+	if s.Role != "" {
+		p.line("   role  %s", Cell(s.Role))
+	}
+	if s.SQLState != "" {
+		p.line("   ERROR %s: %s", s.SQLState, Cell(s.Message))
+	}
+	if s.RolledBack {
+		p.line("   rolled back: it has no effect")
+	}
+	if s.Note != "" {
+		p.line("   note  %s", Cell(s.Note))
+	}
+	for n := range s.Rows {
+		p.row(&s.Rows[n])
+	}
+}
+
+func (p *printer) row(r *Row) {
+	p.line("   %s %s.%s", opName(r.Op), Cell(r.Schema), Cell(r.Table))
+	before, after := map[string]Value{}, map[string]Value{}
+	var names []string
+	for _, side := range []struct {
+		from *Columns
+		to   map[string]Value
+	}{{r.Before, before}, {r.After, after}} {
+		if side.from == nil {
+			continue
+		}
+		for _, c := range *side.from {
+			if _, seen := before[c.Name]; !seen {
+				names = append(names, c.Name)
+			}
+			side.to[c.Name] = c.Value
+		}
+	}
+	for _, n := range names {
+		b, hasBefore := before[n]
+		a, hasAfter := after[n]
+		switch {
+		case hasBefore && hasAfter && a == b:
+			p.line("     %s: %s", Cell(n), Cell(a.String()))
+		case hasBefore && hasAfter:
+			p.line("     %s: %s -> %s", Cell(n), Cell(b.String()), Cell(a.String()))
+		case hasAfter:
+			p.line("     %s: %s", Cell(n), Cell(a.String()))
+		default:
+			p.line("     %s: %s", Cell(n), Cell(b.String()))
+		}
+	}
+}
+
+func opName(op string) string {
+	switch op {
+	case "I":
+		return "insert"
+	case "U":
+		return "update"
+	case "D":
+		return "delete"
+	}
+	return op
+}

@@ -1,0 +1,29 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"pgproxy/audit"
+	"pgproxy/journal"
+)
+
+// Node is what the server asks; serve implements it over the rooms. Its methods are called from many goroutines.
+type Node interface {
+	Status(ctx context.Context) Status
+	Journal() journal.Reader
+	// Wake gives a channel signalled when the journal has something new, and the function that ends it.
+	Wake() (<-chan struct{}, func())
+	// Drain reconnects to the named peer, or all, and reports until they have acknowledged everything that was committed when
+	// it was called. It returns an Error with ExitDifference when the timeout passes first.
+	Drain(ctx context.Context, peer string, timeout time.Duration, report func(DrainProgress) error) error
+	// Verify reports each table and peer compared. It returns an Error with ExitDifference or ExitUnreachable accordingly.
+	Verify(ctx context.Context, database, table string, report func(VerifyProgress) error) error
+	Conflicts(ctx context.Context, limit int, give func(Conflict) error) error
+}
+
+// JournalQuery is a query for the journal in the form in which it travels.
+type JournalQuery struct {
+	audit.Query
+	Follow bool
+}

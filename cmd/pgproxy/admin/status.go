@@ -1,0 +1,129 @@
+package admin
+
+import "time"
+
+// Status is what `pgproxy status` shows. Its JSON is a promise: fields are added, never renamed.
+type Status struct {
+	Node        string            `json:"node"`
+	NodeID      string            `json:"node_id"`
+	Ready       bool              `json:"ready"` // clients are taken, and writes are not refused for want of membership
+	State       string            `json:"state"` // starting, waiting for admission, ready, stopping, stopped
+	Cluster     string            `json:"cluster"`
+	Number      uint32            `json:"number"` // of the node in its cluster; drives the sequences' strides
+	Incarnation uint64            `json:"incarnation"`
+	Version     string            `json:"version"`
+	Started     time.Time         `json:"started"`
+	Listen      []string          `json:"listen"`
+	PeerListen  string            `json:"peer_listen,omitempty"`
+	Upstream    Upstream          `json:"upstream"`
+	Applied     map[string]uint64 `json:"applied"` // by origin's name: everything up to here is in the database
+	Stored      map[string]uint64 `json:"stored"`  // by origin's name: everything up to here is in the journal
+	InDoubt     int64             `json:"in_doubt"`
+	Conflicts   int64             `json:"conflicts"`
+	// NotReplicated counts writes that are recorded but whose effect could not be captured.
+	NotReplicated int64         `json:"not_replicated"`
+	Clients       int64         `json:"clients"`
+	Peers         []Peer        `json:"peers"`
+	Streams       []Stream      `json:"streams"` // origins whose records cannot be applied here at present
+	Journal       JournalStatus `json:"journal"`
+}
+
+// Upstream is the local database.
+type Upstream struct {
+	Address   string `json:"address"`
+	User      string `json:"user"`
+	Reachable bool   `json:"reachable"`
+	Version   string `json:"version,omitempty"`
+	Error     string `json:"error,omitempty"`
+}
+
+// Peer is one configured or connected peer.
+type Peer struct {
+	Name       string            `json:"name"`
+	NodeID     string            `json:"node_id,omitempty"`
+	Address    string            `json:"address,omitempty"`
+	Connected  bool              `json:"connected"`
+	Queued     int64             `json:"queued"` // records here that it has not acknowledged
+	Acked      map[string]uint64 `json:"acked"`  // by origin's name: what it has stored
+	LagSeconds float64           `json:"lag_seconds"`
+	LastError  string            `json:"last_error"`
+}
+
+// Stream is an origin whose next record cannot be applied.
+type Stream struct {
+	Origin string    `json:"origin"`
+	Seq    uint64    `json:"seq"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
+// JournalStatus is the journal's size and health.
+type JournalStatus struct {
+	Bytes        int64  `json:"bytes"`
+	MaxBytes     int64  `json:"max_bytes"` // 0: no limit
+	Records      int64  `json:"records"`
+	Transactions int64  `json:"transactions"`
+	Error        string `json:"error,omitempty"`
+}
+
+// DrainProgress is one report of a running drain, and its last one the result.
+type DrainProgress struct {
+	Elapsed float64      `json:"elapsed_seconds"`
+	Peers   []DrainCount `json:"peers"`
+	Done    bool         `json:"done"` // everything is acknowledged
+}
+
+// DrainCount is what a drain still waits for from one peer.
+type DrainCount struct {
+	Peer      string `json:"peer"`
+	Connected bool   `json:"connected"`
+	Left      int64  `json:"left"`
+	LastError string `json:"last_error,omitempty"`
+}
+
+// VerifyProgress is one report of a running verification: a table compared with a peer, or a peer that could not be asked.
+type VerifyProgress struct {
+	Database    string    `json:"database,omitempty"`
+	Table       string    `json:"table,omitempty"` // schema.table
+	Peer        string    `json:"peer"`
+	Equal       bool      `json:"equal"`
+	Rows        int64     `json:"rows,omitempty"`
+	Differences []KeyDiff `json:"differences,omitempty"` // the first ones
+	More        bool      `json:"more,omitempty"`        // there are others
+	Reason      string    `json:"reason,omitempty"`      // difference that is not in the rows: table missing, columns
+	Unreachable bool      `json:"unreachable,omitempty"`
+	Error       string    `json:"error,omitempty"`
+}
+
+// KeyDiff is one row that differs.
+type KeyDiff struct {
+	Key  string `json:"key"`
+	What string `json:"what"` // differs, only here, only there
+}
+
+// Conflict is a verdict as this node derived it.
+type Conflict struct {
+	Kind     string            `json:"kind"`
+	Time     time.Time         `json:"time"`
+	Database string            `json:"database"`
+	Schema   string            `json:"schema"`
+	Table    string            `json:"table"`
+	Key      map[string]string `json:"key"`
+	Columns  []string          `json:"columns,omitempty"`
+	Rule     string            `json:"rule"`
+	Winner   Side              `json:"winner"`
+	Loser    Side              `json:"loser"`
+	LoserSQL string            `json:"loser_sql,omitempty"`
+}
+
+// Side is one of the two transactions of a conflict.
+type Side struct {
+	Origin  string   `json:"origin"`
+	Seq     uint64   `json:"seq"`
+	User    string   `json:"user,omitempty"`
+	Client  string   `json:"client,omitempty"`
+	Time    string   `json:"time,omitempty"`
+	Queries []string `json:"queries,omitempty"`
+	Before  string   `json:"before,omitempty"` // the row, as JSON
+	After   string   `json:"after,omitempty"`
+}

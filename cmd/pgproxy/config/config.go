@@ -1,0 +1,50 @@
+package config
+
+import "time"
+
+// Config is everything `pgproxy serve` can be told.
+type Config struct {
+	Node     string   // name of this node
+	Listen   []string // TCP addresses and unix socket paths for clients
+	Upstream string   // libpq connection string; what it leaves out comes from PG* variables and .pgpass
+	DataDir  string   // the journal and the admin socket
+
+	PeerListen   string   // TCP address for peers; "" accepts none
+	Peers        []string // name=address
+	PeerCA       string   // files
+	PeerCert     string
+	PeerKey      string
+	PeerInsecure bool
+
+	WaitUpstream    bool // wait for the database instead of failing at start
+	JournalSync     bool
+	JournalMax      Size
+	JournalSegment  Size
+	TransactionMax  Size
+	MaxClients      int
+	ShutdownTimeout time.Duration
+	LogLevel        string
+	LogFormat       string
+}
+
+// Peer is one configured peer.
+type Peer struct{ Name, Addr string }
+
+// Defaults of the settings that have one.
+const (
+	DefaultListen          = "127.0.0.1:6433"
+	DefaultJournalMax      = Size(0)
+	DefaultJournalSegment  = 256 * MiB
+	DefaultTransactionMax  = 256 * MiB
+	DefaultMaxClients      = 1000
+	DefaultShutdownTimeout = 10 * time.Second
+)
+
+// Default gives the settings of which nothing was said.
+func Default() *Config {
+	return &Config{
+		Listen: []string{DefaultListen}, JournalSync: true, JournalMax: DefaultJournalMax, JournalSegment: DefaultJournalSegment,
+		TransactionMax: DefaultTransactionMax, MaxClients: DefaultMaxClients, ShutdownTimeout: DefaultShutdownTimeout,
+		LogLevel: "info", LogFormat: "auto",
+	}
+}

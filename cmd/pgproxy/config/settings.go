@@ -1,0 +1,28 @@
+package config
+
+import "github.com/spf13/pflag"
+
+// Bind adds every setting to fs as a flag that writes into c. This is the one table of settings: the file's keys, the
+// environment's names and the help come from it.
+func (c *Config) Bind(fs *pflag.FlagSet) {
+	fs.SortFlags = false
+	fs.StringVar(&c.Node, "node", c.Node, "`name` of this node, as peers and people call it")
+	fs.StringArrayVar(&c.Listen, "listen", c.Listen, "`address` for clients: host:port, or the path of a unix socket; repeatable")
+	fs.StringVar(&c.Upstream, "upstream", c.Upstream, "the local PostgreSQL, as libpq takes it: keywords or URI; the rest comes from PG* variables and .pgpass")
+	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "`folder` of the journal; made if missing")
+	fs.StringVar(&c.PeerListen, "peer-listen", c.PeerListen, "`address` for peers, host:port")
+	fs.StringArrayVar(&c.Peers, "peer", c.Peers, "`name=address` of a peer; repeatable")
+	fs.StringVar(&c.PeerCA, "peer-ca", c.PeerCA, "certificate `file` of the authority that signs all nodes")
+	fs.StringVar(&c.PeerCert, "peer-cert", c.PeerCert, "certificate `file` of this node")
+	fs.StringVar(&c.PeerKey, "peer-key", c.PeerKey, "private key `file` of this node")
+	fs.BoolVar(&c.PeerInsecure, "peer-insecure", c.PeerInsecure, "talk to peers without certificates; loopback addresses only")
+	fs.BoolVar(&c.WaitUpstream, "wait-upstream", c.WaitUpstream, "if the database is not reachable at start, wait for it instead of failing")
+	fs.BoolVar(&c.JournalSync, "journal-sync", c.JournalSync, "sync the journal before a commit is acknowledged; without it a power cut can lose acknowledged writes")
+	fs.Var(&c.JournalMax, "journal-max", "disk budget of the journal; past it writes are refused; 0 is no limit but the disk")
+	fs.Var(&c.JournalSegment, "journal-segment", "size of one journal file")
+	fs.Var(&c.TransactionMax, "transaction-max", "largest sum of row images of one transaction")
+	fs.IntVar(&c.MaxClients, "max-clients", c.MaxClients, "most client connections at a time")
+	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", c.ShutdownTimeout, "how long clients may finish their transactions when told to stop")
+	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
+	fs.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text, json, or auto: text on a terminal, json elsewhere")
+}
