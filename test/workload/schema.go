@@ -1,0 +1,28 @@
+package workload
+
+// Counters and pairs are few, so that clients meet on them.
+const (
+	Counters = 3
+	Pairs    = 2
+)
+
+// Schema creates the workload's tables. It is run once, through a proxy.
+const Schema = `
+CREATE TABLE w_set (id bigint PRIMARY KEY, node text NOT NULL, note text);
+CREATE TABLE w_counter (id int PRIMARY KEY, n bigint NOT NULL);
+CREATE TABLE w_delta (id bigint PRIMARY KEY, counter int NOT NULL, k bigint NOT NULL);
+CREATE TABLE w_pair (id int PRIMARY KEY, token bigint NOT NULL);
+CREATE TABLE w_gone (id bigint PRIMARY KEY);
+CREATE TABLE w_keyless (id bigint, node text);
+INSERT INTO w_counter VALUES (1, 0), (2, 0), (3, 0);
+INSERT INTO w_pair VALUES (1, 0), (2, 0), (3, 0), (4, 0)`
+
+// Dump is a query that shows everything the workload wrote, one line for each row.
+const Dump = `
+SELECT 'set', id::text, node, note FROM w_set
+UNION ALL SELECT 'counter', id::text, n::text, '' FROM w_counter
+UNION ALL SELECT 'delta', id::text, counter::text, k::text FROM w_delta
+UNION ALL SELECT 'pair', id::text, token::text, '' FROM w_pair
+UNION ALL SELECT 'gone', id::text, '', '' FROM w_gone
+UNION ALL SELECT 'keyless', id::text, node, '' FROM w_keyless
+ORDER BY 1, 2, 3, 4`
