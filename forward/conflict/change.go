@@ -1,0 +1,132 @@
+package conflict
+
+import (
+	"slices"
+
+	"pgproxy/journal"
+	"pgproxy/journal/hlc"
+)
+
+// Change is what one record does to one row, at one place in the record.
+type Change struct {
+	ID    journal.ID
+	HLC   hlc.Time
+	Knew  journal.Vector
+	Place int // among the record's changes
+
+	Relation      *journal.Relation
+	Op            journal.Op
+	Before, After []journal.Value // by column of Relation; nil where there is none
+	Set           []int           // OpUpdate
+	Delta         []int           // OpUpdate, and OpInsert with Upsert: the columns that add
+	Upsert        []int           // OpInsert: the columns of its DO UPDATE
+	Moved         bool            // OpDelete: half of a changed key
+	Cascade       bool
+}
+
+// knows reports whether the author of c knew d when it wrote c. A transaction knows itself.
+func (c *Change) knows(d *Change) bool { return c.ID == d.ID || c.Knew.Covers(d.ID) }
+
+// Order compares two changes in the global order.
+func Order(a, b *Change) int {
+	if o := journal.Order(a.HLC, a.ID, b.HLC, b.ID); o != 0 {
+		return o
+	}
+	return a.Place - b.Place
+}
+
+// Touch is a change with the row that it is about.
+type Touch struct {
+	Key     journal.RowKey
+	Keyless bool // a table without key: Change is the whole change, and Other its second row where it is an update
+	Other   journal.RowKey
+	Change  *Change
+}
+
+// Touches gives a transaction's changes by row, in order. What was rolled back is left out. An update that changes the
+// key is two touches: the delete of the old row, the insert of the new one.
+func Touches(rec *journal.Record) []Touch {
+	if rec.Tx == nil {
+		return nil
+	}
+	var out []Touch
+	place := 0
+	for i := range rec.Tx.Statements {
+		out = append(out, StatementTouches(rec, i, &place)...)
+	}
+	return out
+}
+
+// StatementTouches gives the touches of one statement; place counts on over the statements of a record.
+func StatementTouches(rec *journal.Record, statement int, place *int) []Touch {
+	st := &rec.Tx.Statements[statement]
+	if st.RolledBack {
+		return nil
+	}
+	out := make([]Touch, 0, len(st.Changes))
+	for j := range st.Changes {
+		out = appendTouches(out, rec, &st.Changes[j], place)
+	}
+	return out
+}
+
+func appendTouches(out []Touch, rec *journal.Record, ch *journal.Change, place *int) []Touch {
+	rel := &rec.Tx.Relations[ch.Relation]
+	c := &Change{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, Place: *place, Relation: rel, Op: ch.Op,
+		Before: ch.Before, After: ch.After, Set: ch.Set, Delta: ch.Delta, Upsert: ch.Upsert, Cascade: ch.Cascade}
+	*place++
+	old, now := ch.Before, ch.After
+	if now != nil && old != nil {
+		now = whole(old, now)
+		c.After = now
+	}
+	if old == nil {
+		old = now
+	}
+	if now == nil {
+		now = old
+	}
+	t := Touch{Keyless: len(rel.Key) == 0, Change: c}
+	switch {
+	case ch.Op != journal.OpUpdate || ch.Before == nil || sameKey(rel, old, now):
+		t.Key = rec.Tx.RowKey(rel, old)
+		if ch.Op == journal.OpInsert {
+			t.Key = rec.Tx.RowKey(rel, now)
+		}
+		return append(out, t)
+	case t.Keyless:
+		t.Key, t.Other = rec.Tx.RowKey(rel, old), rec.Tx.RowKey(rel, now)
+		return append(out, t)
+	}
+	gone, come := *c, *c
+	gone.Op, gone.After, gone.Set, gone.Delta, gone.Moved = journal.OpDelete, nil, nil, nil, true
+	come.Op, come.Before, come.Set, come.Delta, come.Place = journal.OpInsert, nil, nil, nil, *place
+	*place++
+	return append(out, Touch{Key: rec.Tx.RowKey(rel, old), Change: &gone}, Touch{Key: rec.Tx.RowKey(rel, now), Change: &come})
+}
+
+// whole fills what an after-image leaves out as unchanged from the before-image.
+func whole(before, after []journal.Value) []journal.Value {
+	if len(before) != len(after) || !slices.ContainsFunc(after, func(v journal.Value) bool { return v.Kind == journal.ValueUnchanged }) {
+		return after
+	}
+	full := slices.Clone(after)
+	for i, v := range full {
+		if v.Kind == journal.ValueUnchanged {
+			full[i] = before[i]
+		}
+	}
+	return full
+}
+
+func sameKey(rel *journal.Relation, a, b []journal.Value) bool {
+	if len(rel.Key) == 0 {
+		return slices.Equal(a, b)
+	}
+	for _, k := range rel.Key {
+		if k >= len(a) || k >= len(b) || a[k] != b[k] {
+			return false
+		}
+	}
+	return true
+}
