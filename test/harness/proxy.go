@@ -3,8 +3,10 @@ package harness
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -225,15 +227,36 @@ func (p *Proxy) Status() (Status, error) {
 // Journal lists the transactions in the node's journal, of all nodes; filters are flags of `journal ls`.
 func (p *Proxy) Journal(filters ...string) []Transaction {
 	p.t.Helper()
-	r := p.Run(append([]string{"journal", "ls", "-o", "json", "--limit", "10000000"}, filters...)...)
-	if r.Code != 0 {
-		p.t.Fatalf("%s", r)
-	}
-	all, err := decodeLines[Transaction](r.Stdout)
-	if err != nil {
-		p.t.Fatalf("journal of %s: %v", p.Name, err)
-	}
+	var all []Transaction
+	p.EachTransaction(func(x Transaction) { all = append(all, x) }, filters...)
 	return all
+}
+
+// EachTransaction is Journal for journals that do not fit into memory.
+func (p *Proxy) EachTransaction(f func(Transaction), filters ...string) {
+	p.t.Helper()
+	args := append([]string{"journal", "ls", "-o", "json", "--limit", "100000000", "--data-dir", p.Data}, filters...)
+	cmd := exec.Command(p.Binary, args...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatalf("%v", err)
+	}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatalf("list journal: %v", err)
+	}
+	d := json.NewDecoder(out)
+	for err == nil {
+		var x Transaction
+		if err = d.Decode(&x); err == nil {
+			f(x)
+		}
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if end := cmd.Wait(); end != nil || !errors.Is(err, io.EOF) {
+		p.t.Fatalf("journal of %s: %v, %v: %s", p.Name, end, err, errs.String())
+	}
 }
 
 // Drain runs `pgproxy drain` and fails the test if it does not succeed.

@@ -19,6 +19,7 @@ type Transaction struct {
 	Client      string          `json:"client"`
 	XID         json.RawMessage `json:"xid"`
 	Outcome     string          `json:"outcome"`
+	Kind        string          `json:"kind"` // transaction, attempt, void, member, beat
 	Statements  []Statement     `json:"statements"`
 }
 
@@ -29,8 +30,11 @@ type Statement struct {
 	Command      string          `json:"command"`
 	Tables       []string        `json:"tables"`
 	Capture      string          `json:"capture"`
+	Note         string          `json:"note"`
 	Rows         []Row           `json:"rows"`
-	RowsAffected int64           `json:"rows_affected"`
+	RowsAffected *int64          `json:"rows_affected"`
+	RolledBack   bool            `json:"rolled_back"`
+	SQLState     string          `json:"sqlstate"`
 }
 
 // Row is the effect of a statement on a row.

@@ -1,0 +1,265 @@
+package cluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgproxy/test/faultnet"
+	"pgproxy/test/harness"
+)
+
+// Rounds of TestCrash for each PostgreSQL version, and how many of them end with a check of the journals too (the tables are
+// checked in each).
+const (
+	crashRounds   = 55
+	journalRounds = 10
+)
+
+// hitTime is how long a fault point may take to be reached under load; after that the process is killed where it is.
+const hitTime = 4 * time.Second
+
+// TestCrash: rounds of concurrent load on three nodes, in each of which something dies at a chosen moment: a proxy at a
+// fault point of commit, recovery, receive or apply, or anywhere; a backend; a postmaster; the wire to the database in the
+// middle of COMMIT. After each round everybody comes back and nothing may be lost, invented, or recorded wrong.
+func TestCrash(t *testing.T) {
+	rounds := harness.Number(t, "PGPROXY_ROUNDS", crashRounds)
+	for _, major := range harness.Majors(t) {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			s := newScene(t, harness.ClusterOptions{Majors: []int{major}, Relayed: true,
+				Binary: harness.Build(t, harness.Faults)})
+			c := &crash{scene: s, rand: harness.Rand(s.seed, 1<<62), hits: map[string]int{}, points: faultPoints(t)}
+			for round := range rounds {
+				c.round(round)
+			}
+			c.check(true)
+			c.Verify()
+			c.summary()
+		})
+	}
+}
+
+// crash is the state of the rounds.
+type crash struct {
+	*scene
+	rand   *rand.Rand
+	points []string
+	plan   []string       // what is still to be done before the list is shuffled anew
+	hits   map[string]int // how often what was done
+}
+
+var faultCall = regexp.MustCompile(`(?i)fault\w*\("([a-z]+\.[a-z_.-]+)"\)`)
+
+// faultPoints finds the fault points in the source, so that a new one is tested from the day it stands there.
+func faultPoints(t *testing.T) []string {
+	t.Helper()
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, room := range []string{"journal", "proxy", "forward"} {
+		err := filepath.WalkDir(filepath.Join(root, room), func(path string, _ os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, m := range faultCall.FindAllSubmatch(text, -1) {
+				found = append(found, string(m[1]))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(found)
+	found = slices.Compact(found)
+	for _, step := range []string{"commit.", "recover.", "receive.", "apply."} {
+		if !slices.ContainsFunc(found, func(p string) bool { return strings.HasPrefix(p, step) }) {
+			t.Errorf("no fault point of %q in the source: %v", step, found)
+		}
+	}
+	t.Logf("fault points: %v", found)
+	return found
+}
+
+// next draws what happens in a round: each thing once before any comes again.
+func (c *crash) next() string {
+	if len(c.plan) == 0 {
+		c.plan = append(slices.Clone(c.points), "kill proxy", "kill two proxies", "pause proxy", "kill backend", "kill postmaster",
+			"kill postmaster and proxy", "cut COMMIT", "cut Sync", "cut the answer", "hold COMMIT")
+		c.rand.Shuffle(len(c.plan), func(i, j int) { c.plan[i], c.plan[j] = c.plan[j], c.plan[i] })
+	}
+	what := c.plan[0]
+	c.plan = c.plan[1:]
+	return what
+}
+
+func (c *crash) round(number int) {
+	c.t.Helper()
+	what, victim := c.next(), c.rand.IntN(len(c.Nodes))
+	n := c.Nodes[victim]
+	c.t.Logf("round %d: %s at %s", number, what, n.Name)
+	stop := c.load(3)
+	c.progress(2)
+	switch {
+	case strings.HasPrefix(what, "recover."):
+		c.diesRecovering(n, what)
+	case strings.Contains(what, "."):
+		c.diesAt(n, what)
+	default:
+		c.happen(n, what)
+	}
+	c.progress(2)
+	stop()
+	c.check(number%journalRounds == journalRounds-1)
+	if c.t.Failed() {
+		c.t.Fatalf("round %d (%s at %s) failed", number, what, n.Name)
+	}
+}
+
+// diesAt restarts a proxy so that it kills itself at a fault point, and then in good health.
+func (c *crash) diesAt(n *harness.Node, point string) {
+	c.t.Helper()
+	n.Kill9()
+	if c.launchToDie(n, point, 1+c.rand.IntN(12)) {
+		c.hits[point]++
+	}
+	n.Start()
+}
+
+// launchToDie starts a proxy with a fault and waits for its end; it is killed if it does not reach the point.
+func (c *crash) launchToDie(n *harness.Node, point string, hit int) (reached bool) {
+	c.t.Helper()
+	n.Env = []string{fmt.Sprintf("PGPROXY_FAULT=%s:%d", point, hit)}
+	n.Launch()
+	n.Env = nil
+	select {
+	case <-n.Process().Done():
+		if code := n.Process().ExitCode(); code != -1 {
+			c.t.Errorf("proxy %s ended by itself, with code %d", n.Name, code)
+		}
+		return true
+	case <-time.After(hitTime):
+		n.Kill9()
+		return false
+	}
+}
+
+// diesRecovering makes records in doubt, and kills the proxy while it resolves them.
+func (c *crash) diesRecovering(n *harness.Node, point string) {
+	c.t.Helper()
+	n.Kill9()
+	doubts := slices.DeleteFunc(slices.Clone(c.points), func(p string) bool { return !strings.HasPrefix(p, "commit.") })
+	for range 3 {
+		c.launchToDie(n, doubts[c.rand.IntN(len(doubts))], 1+c.rand.IntN(6))
+		if c.launchToDie(n, point, 1) {
+			c.hits[point]++
+			break
+		}
+	}
+	n.Start()
+}
+
+func (c *crash) happen(n *harness.Node, what string) {
+	c.t.Helper()
+	c.hits[what]++
+	switch what {
+	case "kill proxy":
+		n.Restart()
+	case "kill two proxies":
+		other := c.Nodes[c.rand.IntN(len(c.Nodes))]
+		n.Kill9()
+		other.Kill9()
+		n.Start()
+		if other != n {
+			other.Start()
+		}
+	case "pause proxy":
+		n.Pause()
+		for i := range c.Nodes {
+			if c.Nodes[i] != n {
+				c.progress(3, i)
+			}
+		}
+		if c.rand.IntN(2) == 0 {
+			n.Restart()
+		} else {
+			n.Resume()
+		}
+	case "kill backend":
+		c.killBackend(n)
+	case "kill postmaster":
+		n.Server.Restart()
+	case "kill postmaster and proxy":
+		n.Server.Kill9()
+		n.Kill9()
+		n.Server.Start()
+		n.Start()
+	default:
+		c.cutWire(n, what)
+	}
+}
+
+// killBackend kills one of the workload's backends; PostgreSQL then restarts all of them.
+func (c *crash) killBackend(n *harness.Node) {
+	c.t.Helper()
+	var pid int
+	pids := n.Query(c.t, "postgres", "SELECT pid FROM pg_stat_activity WHERE application_name IN ('workload', 'pgproxy') ORDER BY pid")
+	if len(pids) == 0 {
+		c.t.Fatalf("no backend to kill")
+	}
+	if _, err := fmt.Sscan(pids[c.rand.IntN(len(pids))], &pid); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		c.t.Logf("backend %d: %v", pid, err) // it went by itself
+	}
+}
+
+// cutWire breaks the link to the database in the middle of a commit.
+func (c *crash) cutWire(n *harness.Node, what string) {
+	c.t.Helper()
+	after := c.rand.IntN(12)
+	rules := map[string]faultnet.Rule{
+		"cut COMMIT":     {Direction: faultnet.ToTarget, Match: faultnet.Query("COMMIT", "END"), After: after},
+		"cut Sync":       {Direction: faultnet.ToTarget, Match: faultnet.Type('S'), After: after % 6, Skip: c.rand.IntN(20)},
+		"cut the answer": {Direction: faultnet.FromTarget, Match: faultnet.Type('C'), After: after, Skip: c.rand.IntN(20)},
+		"hold COMMIT":    {Direction: faultnet.ToTarget, Match: faultnet.Query("COMMIT", "END"), After: after, Hold: true},
+	}
+	rule, ok := rules[what]
+	if !ok {
+		c.t.Fatalf("no such thing as %q", what)
+	}
+	fired := n.Wire.Arm(rule)
+	select {
+	case <-fired:
+	case <-time.After(hitTime):
+		c.hits[what]--
+	}
+	if rule.Hold {
+		c.progress(2)
+		n.Wire.Drop()
+	}
+	n.Wire.Heal()
+}
+
+// summary says what was hit, and complains of a fault point that never was, if there were rounds enough.
+func (c *crash) summary() {
+	c.t.Helper()
+	c.t.Logf("%v", c.ledger.Count())
+	for _, what := range c.points {
+		if c.hits[what] == 0 {
+			c.t.Errorf("fault point %s was never reached", what)
+		}
+	}
+	c.t.Logf("what happened: %v", c.hits)
+}
