@@ -55,7 +55,12 @@ type Target struct {
 	Command string // INSERT, UPDATE, DELETE, MERGE
 	Alias   string // as the statement calls it: alias, else the name
 	Only    bool
-	InCTE   bool // written by a data-modifying WITH member, not by the statement's own verb
+	InCTE   bool   // written by a data-modifying WITH member, not by the statement's own verb
+	CTE     string // that member's name
+	// Returning and SpliceAt are those of the writing statement itself: of the WITH member, where it is one.
+	// SpliceAt is -1 where nothing can be spliced.
+	Returning bool
+	SpliceAt  int
 }
 
 // Intent is what an assignment means.
@@ -65,6 +70,8 @@ type Intent uint8
 const (
 	IntentSet   Intent = iota // x = anything
 	IntentDelta               // x = x + k, x = x - k, x = k + x, where k mentions no column of the target
+	// IntentDeltaUnlessNull is x = coalesce(x, 0) + k: a delta in rows where x was not NULL, else as IntentSet.
+	IntentDeltaUnlessNull
 )
 
 // Assignment is one column of SET, or of DO UPDATE SET.
@@ -93,6 +100,8 @@ type Statement struct {
 	Assignments []Assignment // UPDATE .. SET of its own verb
 	Conflict    bool         // INSERT .. ON CONFLICT
 	DoUpdate    []Assignment // ON CONFLICT DO UPDATE SET; nil otherwise
+	// Cursor is c of WHERE CURRENT OF c.
+	Cursor string
 	// Pinned are the columns that WHERE fixes by a top-level AND: col = constant or parameter.
 	Pinned []string
 
@@ -100,6 +109,11 @@ type Statement struct {
 	// SpliceAt is the byte offset in Text, just behind the last token, where text is inserted: " RETURNING x" or,
 	// if Returning, ", x". It is -1 where nothing can be spliced.
 	SpliceAt int
+	// MainAt is where the own verb stands in Text, behind the WITH members, so that members can be added there; -1
+	// without WITH, or behind SEARCH and CYCLE.
+	MainAt int
+	// Inner is the statement inside PREPARE, EXPLAIN and COPY (query); its Offset counts from this statement's Text.
+	Inner *Statement
 
 	RefusesBlock bool // it cannot run inside a transaction block (wire notes, 2.5)
 	// AltersSession: names or roles may resolve differently after it: SET, RESET, DISCARD, set_config(), SET ROLE,
@@ -107,17 +121,28 @@ type Statement struct {
 	AltersSession bool
 	// AltersSchema: what the catalog says may be different after it: all DDL.
 	AltersSchema bool
-	Temporary    bool // CREATE TEMP ..
+	Temporary    bool   // CREATE TEMP ..
+	Unlogged     bool   // CREATE UNLOGGED ..
+	Setting      string // SET and RESET: the setting, lower case: "search_path", "role", "session_authorization", "all"
+	Local        bool   // SET LOCAL
 	CopyStdin    bool
 	CopyColumns  []string
-	CopyFormat   string // text, csv, binary
-	MaxParam     int    // highest $n
+	CopyFormat   string   // text, csv, binary
+	CopyOptions  []Option // the others, by their names in the parenthesized form
+	MaxParam     int      // highest $n
 	// Secrets are byte ranges of Text that must never be written or sent: passwords, connection strings. Sorted.
 	Secrets []Span
 	// Password is set for CREATE/ALTER ROLE .. PASSWORD 'clear': the literal's range and its value.
 	Password *Secret
 	// SessionName: DEALLOCATE ALL, DISCARD ALL, DISCARD PLANS... that drop prepared statements.
 	DropsPrepared bool
+}
+
+// Option is one option of COPY: a value, or a list of columns.
+type Option struct {
+	Name   string
+	Value  string
+	Values []string
 }
 
 // Span is a half-open range of bytes.

@@ -1,0 +1,170 @@
+package parser
+
+import (
+	"slices"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// walker goes over the whole tree of one statement and collects what may stand anywhere in it: relations, functions,
+// parameters, writing WITH members. It descends into every field of every node by reflection, so that no new kind of
+// node can hide something from it.
+type walker struct {
+	st    *Statement
+	src   source
+	marks *marks
+	ctes  []string              // names of the WITH members in scope, innermost last
+	own   map[*pg.RangeVar]bool // relations that were dealt with: targets and objects
+	inert bool                  // the statement only stores what it holds (a rule, a function): nothing in it is written now
+}
+
+func (w *walker) node(n *pg.Node) {
+	if n != nil {
+		w.message(n.ProtoReflect())
+	}
+}
+
+// message visits one node; scopes and targets are dealt with on the way down.
+func (w *walker) message(m protoreflect.Message) {
+	switch n := m.Interface().(type) {
+	case *pg.RangeVar:
+		w.relation(n)
+	case *pg.FuncCall:
+		w.function(n)
+	case *pg.ParamRef:
+		w.st.MaxParam = max(w.st.MaxParam, int(n.Number))
+	case *pg.SelectStmt:
+		w.scoped(m, n.WithClause)
+		return
+	case *pg.InsertStmt:
+		w.write(m, &pg.Node{Node: &pg.Node_InsertStmt{InsertStmt: n}}, n.WithClause)
+		return
+	case *pg.UpdateStmt:
+		w.write(m, &pg.Node{Node: &pg.Node_UpdateStmt{UpdateStmt: n}}, n.WithClause)
+		return
+	case *pg.DeleteStmt:
+		w.write(m, &pg.Node{Node: &pg.Node_DeleteStmt{DeleteStmt: n}}, n.WithClause)
+		return
+	case *pg.MergeStmt:
+		w.write(m, &pg.Node{Node: &pg.Node_MergeStmt{MergeStmt: n}}, n.WithClause)
+		return
+	}
+	w.fields(m)
+}
+
+// fields visits what stands below a node.
+func (w *walker) fields(m protoreflect.Message) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.Message() == nil, fd.Name() == "with_clause":
+		case fd.IsList():
+			for l, i := v.List(), 0; i < l.Len(); i++ {
+				w.message(l.Get(i).Message())
+			}
+		default:
+			w.message(v.Message())
+		}
+		return true
+	})
+}
+
+// scoped visits a query with the names of its WITH members in scope.
+func (w *walker) scoped(m protoreflect.Message, with *pg.WithClause) {
+	outer := len(w.ctes)
+	w.with(with)
+	w.fields(m)
+	w.ctes = w.ctes[:outer]
+}
+
+func (w *walker) with(with *pg.WithClause) {
+	if with == nil {
+		return
+	}
+	if with.Recursive {
+		for _, n := range with.Ctes {
+			w.ctes = append(w.ctes, n.GetCommonTableExpr().GetCtename())
+		}
+	}
+	for _, n := range with.Ctes {
+		cte := n.GetCommonTableExpr()
+		if t, r := targetOf(cte.GetCtequery()); r != nil && !w.inert {
+			t.InCTE, t.CTE = true, cte.Ctename
+			w.target(t, r, w.src.endOfMember(int(cte.Location)))
+		}
+		w.message(n.ProtoReflect())
+		w.ctes = append(w.ctes, cte.GetCtename())
+	}
+}
+
+// write visits a writing statement: its target is not something that it reads.
+func (w *walker) write(m protoreflect.Message, n *pg.Node, with *pg.WithClause) {
+	if t, r := targetOf(n); !w.inert && !w.own[r] {
+		w.target(t, r, w.marks.last)
+	}
+	w.scoped(m, with)
+}
+
+// target notes what is written, and the token behind which text can be spliced.
+func (w *walker) target(t Target, r *pg.RangeVar, last int) {
+	w.claim(r)
+	w.st.Targets = append(w.st.Targets, t)
+	w.marks.targets = append(w.marks.targets, last)
+}
+
+// claim marks a relation as dealt with.
+func (w *walker) claim(r *pg.RangeVar) {
+	if r == nil {
+		return
+	}
+	if w.own == nil {
+		w.own = make(map[*pg.RangeVar]bool)
+	}
+	w.own[r] = true
+}
+
+func (w *walker) relation(r *pg.RangeVar) {
+	if w.own[r] || r.Schemaname == "" && slices.Contains(w.ctes, r.Relname) {
+		return
+	}
+	w.st.Reads = addName(w.st.Reads, rangeName(r))
+}
+
+func (w *walker) function(f *pg.FuncCall) {
+	n := listName(f.Funcname)
+	w.st.Functions = addName(w.st.Functions, n)
+	if n.Name == "set_config" {
+		w.st.AltersSession = true
+		w.setConfig(f)
+	}
+}
+
+// setConfig notes the setting's name, where the call says it.
+func (w *walker) setConfig(f *pg.FuncCall) {
+	if len(f.Args) == 0 {
+		return
+	}
+	if c := f.Args[0].GetAConst(); c != nil {
+		w.st.ReadOnly = w.st.ReadOnly || c.GetSval().GetSval() == "transaction_read_only"
+	}
+}
+
+// dropReads removes from Reads what the statement writes.
+func (w *walker) dropReads() {
+	if len(w.st.Targets) == 0 {
+		return
+	}
+	w.st.Reads = slices.DeleteFunc(w.st.Reads, func(n Name) bool {
+		return slices.ContainsFunc(w.st.Targets, func(t Target) bool { return t.Name == n })
+	})
+	if len(w.st.Reads) == 0 {
+		w.st.Reads = nil
+	}
+}
+
+func addName(names []Name, n Name) []Name {
+	if n.Name == "" || slices.Contains(names, n) {
+		return names
+	}
+	return append(names, n)
+}
