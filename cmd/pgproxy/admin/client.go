@@ -18,7 +18,7 @@ import (
 )
 
 // maxLine bounds one line of a stream: a transaction's images may be 256 MiB, as JSON several times that.
-const maxLine = 2 << 30
+const maxLine = 1 << 30
 
 // Client asks a running node.
 type Client struct {
@@ -93,8 +93,7 @@ func (c *Client) Verify(ctx context.Context, database, table string, give func(r
 }
 
 func (c *Client) do(ctx context.Context, method, path string, v url.Values) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: "pgproxy", Opaque: "//pgproxy" + path, RawQuery: v.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://pgproxy"+path+"?"+v.Encode(), nil)
 	if err != nil {
 		return nil, err
 	}

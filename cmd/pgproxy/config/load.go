@@ -25,7 +25,8 @@ var notSettings = map[string]bool{fileVariable: true, envPrefix + "FAULT": true}
 // Load lays file and environment under the flags that were given on the command line. fs holds the flags of Bind, parsed; file
 // is the value of --config ("" asks PGPROXY_CONFIG). Environment is as os.Environ gives it.
 //
-// An unknown key in the file is an error; an unknown PGPROXY_ variable is a warning, since other programs may have set it.
+// An unknown key in the file is an error; an unknown PGPROXY_ variable may be another program's, and is a warning only if it
+// looks like a setting.
 func Load(fs *pflag.FlagSet, file string, environment []string) (warnings []string, err error) {
 	env := map[string]string{}
 	for _, kv := range environment {
@@ -73,8 +74,15 @@ func applyEnv(fs *pflag.FlagSet, env map[string]string, given map[string]bool) (
 		}
 	})
 	for name := range env {
-		if !known[name] && !notSettings[name] {
-			warnings = append(warnings, fmt.Sprintf("%s is no setting%s", name, suggest(name, known)))
+		if known[name] || notSettings[name] {
+			continue
+		}
+		short := map[string]bool{}
+		for k := range known {
+			short[strings.TrimPrefix(k, envPrefix)] = true
+		}
+		if near := suggest(strings.TrimPrefix(name, envPrefix), short); near != "" {
+			warnings = append(warnings, fmt.Sprintf("%s is no setting%s", name, near))
 		}
 	}
 	slices.Sort(warnings)

@@ -4,7 +4,7 @@ import "fmt"
 
 // suggest gives `; did you mean "x"?` for the nearest of known, or "" if none is near.
 func suggest(word string, known map[string]bool) string {
-	best, distance := "", len(word)/2+1
+	best, distance := "", max(1, len(word)/3)+1
 	for k, ok := range known {
 		if !ok {
 			continue

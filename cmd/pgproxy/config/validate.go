@@ -67,7 +67,7 @@ func (c *Config) Validate() error {
 func (c *Config) validatePeers() []error {
 	var p []error
 	bad := func(format string, args ...any) { p = append(p, fmt.Errorf(format, args...)) }
-	seen := map[string]bool{}
+	seen, at := map[string]bool{}, map[string]string{}
 	addrs := []string{}
 	for _, s := range c.Peers {
 		peer, err := ParsePeer(s)
@@ -80,7 +80,10 @@ func (c *Config) validatePeers() []error {
 		case seen[peer.Name]:
 			bad("--peer %s: peer %q is given twice", s, peer.Name)
 		}
-		seen[peer.Name] = true
+		if other, ok := at[peer.Addr]; ok {
+			bad("--peer %s: peer %q has the same address", s, other)
+		}
+		seen[peer.Name], at[peer.Addr] = true, peer.Name
 		addrs = append(addrs, peer.Addr)
 	}
 	if c.PeerListen != "" {

@@ -1,0 +1,92 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pgproxy/audit"
+	"pgproxy/cmd/pgproxy/admin"
+)
+
+func (c *cli) conflicts() *cobra.Command {
+	var dir *dataDir
+	var format string
+	var limit int
+	ls := &cobra.Command{
+		Use:   "ls",
+		Short: "List conflicts with both sides",
+		Example: `  pgproxy conflicts ls --data-dir ./a
+  pgproxy conflicts ls --data-dir ./a -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := dir.running()
+			if err != nil {
+				return err
+			}
+			return c.listConflicts(cmd.Context(), client, limit, format)
+		},
+	}
+	dir = c.dataDir(ls.Flags())
+	ls.Flags().IntVar(&limit, "limit", defaultScreen, "at most `N`; 0 is all")
+	c.formatFlag(ls.Flags(), &format, "table", "json")
+	return group(&cobra.Command{
+		Use:     "conflicts",
+		Short:   "What was overwritten or dropped where two nodes changed the same unaware of each other",
+		Example: "  pgproxy conflicts ls --data-dir ./a",
+	}, ls)
+}
+
+func (c *cli) listConflicts(ctx context.Context, client *admin.Client, limit int, format string) error {
+	n := 0
+	err := client.Conflicts(ctx, limit, func(raw []byte) error {
+		n++
+		if format == "json" {
+			_, err := fmt.Fprintf(c.Stdout, "%s\n", raw)
+			return err
+		}
+		var k admin.Conflict
+		if err := json.Unmarshal(raw, &k); err != nil {
+			return err
+		}
+		return c.printConflict(&k)
+	})
+	if err == nil && format != "json" {
+		_, err = fmt.Fprintf(c.Stdout, "(%d conflicts)\n", n)
+	}
+	return err
+}
+
+// printConflict shows one conflict as a short block: what, where, who won, who lost, and how to bring it back.
+func (c *cli) printConflict(k *admin.Conflict) error {
+	keys := make([]string, 0, len(k.Key))
+	for col, v := range k.Key {
+		keys = append(keys, col+"="+v)
+	}
+	slices.Sort(keys)
+	where := fmt.Sprintf("%s %s.%s (%s)", k.Database, k.Schema, k.Table, strings.Join(keys, ", "))
+	if len(k.Columns) > 0 {
+		where += " " + strings.Join(k.Columns, ", ")
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s  %s  (%s)\n", k.Time.UTC().Format(time.DateTime), k.Kind, audit.Line(where), audit.Line(k.Rule))
+	for _, s := range []struct {
+		role string
+		side *admin.Side
+	}{{"won ", &k.Winner}, {"lost", &k.Loser}} {
+		fmt.Fprintf(&b, "  %s  %s/%d  %s  %s\n", s.role, s.side.Origin, s.side.Seq, audit.Line(s.side.User), audit.Line(strings.Join(s.side.Queries, "; ")))
+		if s.side.Before != "" || s.side.After != "" {
+			fmt.Fprintf(&b, "        %s -> %s\n", audit.Line(s.side.Before), audit.Line(s.side.After))
+		}
+	}
+	if k.LoserSQL != "" {
+		fmt.Fprintf(&b, "  to bring it back: %s\n", audit.Line(k.LoserSQL))
+	}
+	_, err := fmt.Fprintln(c.Stdout, b.String())
+	return err
+}
