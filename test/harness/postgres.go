@@ -84,7 +84,7 @@ func Postgres(t T, options ...PostgresOption) *Server {
 
 // create copies the template and writes the configuration.
 func (s *Server) create(inst Installation, o postgresOptions) error {
-	cred, err := unprivileged()
+	cred, err := Unprivileged()
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func appendFile(path string, b []byte) error {
 // Start starts a stopped server and waits until it takes connections.
 func (s *Server) Start() {
 	s.t.Helper()
-	cred, err := unprivileged()
+	cred, err := Unprivileged()
 	if err != nil {
 		s.t.Fatalf("%v", err)
 	}

@@ -128,9 +128,9 @@ func (p *Process) stop(s syscall.Signal, grace time.Duration) bool {
 	}
 }
 
-// unprivileged gives the user that database servers run as: PostgreSQL refuses to run as root. It is nil if this process
+// Unprivileged gives the user that database servers run as: PostgreSQL refuses to run as root. It is nil if this process
 // is not root.
-func unprivileged() (*syscall.Credential, error) {
+func Unprivileged() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
 	}

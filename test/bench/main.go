@@ -1,0 +1,108 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"pgproxy/test/harness"
+)
+
+// options are the command line's.
+type options struct {
+	seconds int
+	rounds  int
+	queued  int
+	scale   int
+	only    string
+	pprof   string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.seconds, "seconds", 3, "length of one pgbench run")
+	flag.IntVar(&o.rounds, "rounds", 3, "runs for each cell; the median counts")
+	flag.IntVar(&o.queued, "queued", 100000, "transactions that wait for the peer in the drain test")
+	flag.IntVar(&o.scale, "scale", 10, "pgbench's scale")
+	flag.StringVar(&o.only, "only", "pgbench,drain", "parts to run")
+	flag.StringVar(&o.pprof, "pprof", "", "write a CPU profile of the proxy under pgbench -N to this file, and nothing else")
+	flag.Parse()
+	r := &run{name: "bench"}
+	ok := r.do(func() {
+		if o.pprof != "" {
+			profile(r, o)
+			return
+		}
+		if strings.Contains(o.only, "pgbench") {
+			compare(r, o)
+		}
+		if strings.Contains(o.only, "drain") {
+			drain(r, o)
+		}
+	})
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+// run is what the harness needs of a test, in a program: the first failure ends it, clean-up is done in every case.
+type run struct {
+	name    string
+	failed  bool
+	cleanup []func()
+}
+
+var _ harness.T = (*run)(nil)
+
+// stopRun is thrown by Fatalf and caught by do.
+type stopRun struct{}
+
+func (r *run) do(f func()) (ok bool) {
+	defer func() {
+		for i := len(r.cleanup) - 1; i >= 0; i-- {
+			r.cleanup[i]()
+		}
+		ok = !r.failed
+	}()
+	defer func() {
+		if x := recover(); x != nil {
+			if _, mine := x.(stopRun); !mine {
+				panic(x)
+			}
+		}
+	}()
+	f()
+	return true
+}
+
+// Helper implements harness.T.
+func (r *run) Helper() {}
+
+// Name implements harness.T.
+func (r *run) Name() string { return r.name }
+
+// Failed implements harness.T.
+func (r *run) Failed() bool { return r.failed }
+
+// Cleanup implements harness.T.
+func (r *run) Cleanup(f func()) { r.cleanup = append(r.cleanup, f) }
+
+// Logf implements harness.T.
+func (r *run) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+// Errorf implements harness.T.
+func (r *run) Errorf(format string, args ...any) {
+	r.failed = true
+	r.Logf(format, args...)
+}
+
+// Fatalf implements harness.T.
+func (r *run) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	panic(stopRun{})
+}
+
+// took gives the seconds since begin.
+func took(begin time.Time) float64 { return time.Since(begin).Seconds() }
