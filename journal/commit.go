@@ -1,0 +1,295 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// reserveBytes is the size of a file that is given up when the disk is full, so that outcomes can still be written, and
+// the part of the disk budget kept for the same purpose.
+const reserveBytes = 1 << 20
+
+// reserveFile lies beside the segments.
+const reserveFile = "reserve"
+
+// fullPause is how long a full journal waits before it tries again to write what nobody waits for.
+const fullPause = 250 * time.Millisecond
+
+// errAmbiguous marks a failed write of which something is on the disk all the same.
+var errAmbiguous = errors.New("a write that failed is on the disk")
+
+// commitAll is the committer: the one goroutine that writes segments. It ends when the queue is closed and empty, or
+// when the journal fails.
+func (j *Journal) commitAll() {
+	defer close(j.stopped)
+	j.reserve = fileExists(filepath.Join(j.segmentsDir(), reserveFile))
+	var hold time.Duration
+	for {
+		group := j.queue.next(hold)
+		if group == nil {
+			return
+		}
+		start := j.o.Now()
+		err := j.write(group)
+		hold = 0
+		switch {
+		case err == nil:
+			j.finish(group, j.o.Now().Sub(start))
+			j.keepReserve()
+		case errors.Is(err, ErrFull):
+			hold = fullPause
+			if j.refuse(group, err); j.closing.Load() && !j.giveReserve() {
+				j.o.Logger.Warn("journal closes without what the full disk did not take: it will be found in doubt", "error", err)
+				return
+			}
+			j.giveReserve()
+		default:
+			j.fail(group, err)
+			return
+		}
+	}
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// write makes a group durable in one transaction.
+func (j *Journal) write(group []*ticket) error {
+	g := j.last() // only the committer changes the list
+	if g.bytes.Load() >= j.o.SegmentBytes {
+		if err := j.roll(); err != nil {
+			return j.classify(err)
+		}
+		g = j.last()
+	}
+	j.o.Fault("journal.append")
+	size, err := g.append(j.durable.next, group, j.ackedBytes(group))
+	if err != nil {
+		if err = j.classify(err); errors.Is(err, ErrFull) && g.has(j.durable.next) {
+			err = fmt.Errorf("%w: %w", errAmbiguous, err)
+		}
+		return err
+	}
+	g.bytes.Store(size)
+	j.o.Fault("journal.appended")
+	return nil
+}
+
+// append writes the entries of a group from position p on, and gives the size of the file.
+func (g *segment) append(p uint64, group []*ticket, acked []byte) (size int64, err error) {
+	tx, err := g.db.Begin(true)
+	if err != nil {
+		return 0, err
+	}
+	b := tx.Bucket(bucketEntries)
+	b.FillPercent = 1 // positions only rise
+	for _, t := range group {
+		for _, e := range t.entries {
+			if err := b.Put(positionKey(p), e.stamp(p)); err != nil {
+				return 0, errors.Join(err, tx.Rollback())
+			}
+			p++
+		}
+	}
+	if acked != nil {
+		if err := tx.Bucket(bucketSegment).Put(keyAcked, acked); err != nil {
+			return 0, errors.Join(err, tx.Rollback())
+		}
+	}
+	if err := tx.Commit(); err != nil { // rolls back when it fails
+		return 0, err
+	}
+	return g.size()
+}
+
+// size gives the used bytes of the file.
+func (g *segment) size() (n int64, err error) {
+	err = g.view(func(tx *bolt.Tx) error {
+		n = tx.Size()
+		return nil
+	})
+	return n, err
+}
+
+// has reports whether position p is in the file, or that cannot be told.
+func (g *segment) has(p uint64) bool {
+	found := true
+	err := g.view(func(tx *bolt.Tx) error {
+		found = tx.Bucket(bucketEntries).Get(positionKey(p)) != nil
+		return nil
+	})
+	return found || err != nil
+}
+
+// ackedBytes encodes the acknowledged vectors if the group asks for it.
+func (j *Journal) ackedBytes(group []*ticket) []byte {
+	for _, t := range group {
+		if t.acked {
+			j.mu.RLock()
+			defer j.mu.RUnlock()
+			return encodeAcked(j.durable.acked)
+		}
+	}
+	return nil
+}
+
+// classify tells a full disk, from which the journal recovers, from everything else.
+func (j *Journal) classify(err error) error {
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	if !full && !errors.Is(err, syscall.EIO) {
+		// bbolt does not wrap the cause when it cannot grow its file.
+		free, ferr := freeBytes(j.segmentsDir())
+		full = ferr == nil && free < reserveBytes/4
+	}
+	if full {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// freeBytes gives the space that is left on dir's filesystem.
+func freeBytes(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// finish makes a durable group known to everybody.
+func (j *Journal) finish(group []*ticket, took time.Duration) {
+	j.gate.Lock()
+	j.mu.Lock()
+	g := j.last()
+	entries := 0
+	for _, t := range group {
+		for _, e := range t.entries {
+			g.mem.add(e)
+			j.durable.play(e)
+			j.forget(e)
+			entries++
+		}
+		if t.intent != nil {
+			j.undecided[t.intent.record.Seq] = t.intent
+		}
+	}
+	g.end.Store(j.durable.next)
+	j.publish()
+	j.countBytesLocked()
+	j.mu.Unlock()
+	j.gate.Unlock()
+	j.stats.group(took, entries)
+	for _, t := range group {
+		if t.done != nil {
+			t.done <- nil
+		}
+		if t.intent != nil {
+			t.intent.settle()
+		}
+	}
+	j.watchers.notify()
+}
+
+// forget takes an entry off what was pending. The caller holds the gate.
+func (j *Journal) forget(e *entry) {
+	if e.kind == entryConflict {
+		delete(j.verdict, e.conflictKey)
+	}
+	if e.record == nil || e.record.Seq == 0 {
+		return
+	}
+	for _, h := range e.rows {
+		if refs := removeRef(j.pending[h], e.record.ID); len(refs) > 0 {
+			j.pending[h] = refs
+		} else {
+			delete(j.pending, h)
+		}
+	}
+}
+
+// refuse takes back a group that the full disk did not take, and everything behind it that was built on it: nobody has
+// seen any of it, so the sequences are used again. What nobody waits for stays in the queue.
+func (j *Journal) refuse(group []*ticket, cause error) {
+	j.gate.Lock()
+	waiting := j.takeBack(group)
+	j.gate.Unlock()
+	j.o.Logger.Warn("journal is full: writes are refused", "refused", len(waiting), "error", cause)
+	for _, t := range waiting {
+		t.done <- cause
+	}
+}
+
+// takeBack resets what the gate knows to what is durable. The caller holds the gate.
+func (j *Journal) takeBack(group []*ticket) []*ticket {
+	waiting := j.queue.drain(group)
+	for _, t := range waiting {
+		for _, e := range t.entries {
+			j.forget(e)
+		}
+	}
+	j.mu.Lock()
+	clear(j.tails)
+	for n, t := range j.durable.tails {
+		j.tails[n] = t
+	}
+	j.marks.cut(j.durable.tails[j.self].seq)
+	j.mu.Unlock()
+	return waiting
+}
+
+// fail ends the journal: what is on the disk is not known any more.
+func (j *Journal) fail(group []*ticket, cause error) {
+	err := fmt.Errorf("%w: %w", ErrFailed, cause)
+	j.failed.Store(&err)
+	j.o.Logger.Error("journal has failed: it takes no more writes until the next start", "error", cause)
+	j.queue.close()
+	j.gate.Lock()
+	waiting := j.queue.drain(group) // pending rows stay: the records may be there
+	j.gate.Unlock()
+	for _, t := range waiting {
+		t.done <- err
+	}
+	j.watchers.notify()
+}
+
+// giveReserve deletes the reserve; false if there is none.
+func (j *Journal) giveReserve() bool {
+	if !j.reserve {
+		return false
+	}
+	j.reserve = false
+	return os.Remove(filepath.Join(j.segmentsDir(), reserveFile)) == nil
+}
+
+// keepReserve makes the reserve if it is missing and there is room for much more than it.
+func (j *Journal) keepReserve() {
+	if j.reserve {
+		return
+	}
+	if free, err := freeBytes(j.segmentsDir()); err != nil || free < 4*reserveBytes {
+		return
+	}
+	path := filepath.Join(j.segmentsDir(), reserveFile)
+	if err := writeReserve(path); err != nil {
+		os.Remove(path) // try again after another group
+		return
+	}
+	j.reserve = true
+}
+
+func writeReserve(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, reserveBytes))
+	return errors.Join(err, f.Close())
+}

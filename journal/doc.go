@@ -1,0 +1,43 @@
+// Package journal is a node's local truth: every write that went through the proxy, every record that came from a peer,
+// what became of each, and how far everybody has come. It is kept in bbolt files; nothing here knows PostgreSQL or the
+// network.
+//
+//	 proxy: Seal ──┐  gate: sequence, HLC, Knew,    ┌─────────┐  group   ┌────────────┐
+//	 peers: Store ─┼─ Prev, rows pending ─────────> │  queue  │ ───────> │ committer  │ one transaction,
+//	 Commit/Abort ─┤  (no gate)                     └─────────┘          └─────┬──────┘ one wait for the disk
+//	 Attempt, ... ─┘                                                           v
+//	                       segments/0000000000000001.segment  (sealed: with its indexes)
+//	                       segments/00000000000007d1.segment  (the last: indexes in memory)
+//	                                                                           │
+//	 forward: After, Watch <── published in own order, all others at once <────┤
+//	 apply: Gate.Changes   <── row index: row -> records                  <────┤
+//	 audit, cmd: Scan, Get <── term and time indexes                      <────┘
+//
+// # Files
+//
+// identity.db says who the node is, which start this is, and up to where the clock may have gone. Each segment holds the
+// entries of a range of positions (8 bytes, big endian), one after the other without a gap: own records, foreign records,
+// outcomes, attempts, conflicts. It begins with the state before its first entry, so opening plays only what is not
+// sealed. A full segment is sealed beside the running work: its indexes are written into its own file. So a commit costs
+// sequential keys in one transaction and nothing else. Every entry carries a CRC32C over itself and its position, every
+// record the hash of the one before it.
+//
+// bbolt believes what it maps into memory, and damage there ends the process. Before it opens a file, the file's pages are
+// walked by plain reads (all of a segment that is written to, the meta pages of a sealed one); reads that still meet damage
+// return ErrDamaged. Nothing is repaired or made anew silently.
+//
+// # Order
+//
+// Lock order: gate, then shelf.mu. The queue's order is the disk's order; whoever needs a place in a stream joins the
+// queue under the gate. The committer is the only goroutine that writes segments; sealing writes only into segments that
+// get no more entries.
+//
+// A group that the disk had no room for is taken back whole, with all that waits behind it: nobody has seen its sequences,
+// so they are used again. Any other failure is final (ErrFailed), because what failed may still be on the disk; the next
+// start finds it in doubt, and the resolver aborts it.
+//
+// # Departures
+//
+// An outcome is an entry of its own and not a key by sequence: it costs the commit no second tree. Sealed segments have
+// the outcomes by sequence.
+package journal

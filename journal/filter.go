@@ -1,0 +1,232 @@
+package journal
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Reader reads a journal: that of a running node, or a stopped one's.
+type Reader interface {
+	// Scan gives the records and attempts that pass the filter, newest first unless f.Forward, "newest" being the order in
+	// which they came to this journal. It reads little more than what it gives, in bounded memory, and ends with the
+	// first error. What is written after it has begun may be left out.
+	Scan(f Filter) iter.Seq2[Item, error]
+	// Get reads one record with its outcome.
+	Get(id ID) (Item, error)
+	// Conflicts gives all verdicts, the newest first.
+	Conflicts() iter.Seq2[Conflict, error]
+	// Names gives the names of all nodes that the journal knows.
+	Names() map[NodeID]string
+	Stats() Stats
+}
+
+var (
+	_ Reader = (*Journal)(nil)
+	_ Reader = (*ReadOnly)(nil)
+)
+
+// Filter says what to scan for. Empty fields ask for nothing.
+type Filter struct {
+	// Since and Until bound the record's HLC (for an attempt, when it was recorded), both included.
+	Since, Until   time.Time
+	User, Database string
+	Table          string // "name" in any schema, or "schema.name"
+	Origin         string // a node's name or id
+	Outcome        *Outcome
+	Kinds          []Kind // empty: all but beats
+	Limit          int    // 0: no limit
+	Forward        bool   // oldest first
+	// After is the Position of the item to go on behind, in the direction of the scan; 0 is the start.
+	After uint64
+
+	read *atomic.Int64 // counts the entries read: for tests
+}
+
+// Item is a record as the journal keeps it.
+type Item struct {
+	Position uint64
+	Record   *Record // an own transaction that aborted, and an attempt (Seq 0), are of KindTx and have their Tx
+	Outcome  Outcome
+	Reason   string // why an own transaction aborted; filled by Get
+}
+
+// Scan gives the records and attempts that pass the filter.
+func (s *shelf) Scan(f Filter) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		w, err := s.plan(f)
+		if err != nil {
+			yield(Item{}, err)
+			return
+		}
+		given := 0
+		for e, err := range w.entries() {
+			if err != nil {
+				yield(Item{}, fmt.Errorf("scan journal: %w", err))
+				return
+			}
+			item, ok := s.item(e)
+			if !ok || !f.passes(&item) {
+				continue
+			}
+			if given++; !yield(item, nil) || given == f.Limit {
+				return
+			}
+		}
+	}
+}
+
+// plan turns a filter into terms.
+func (s *shelf) plan(f Filter) (*walk, error) {
+	w := &walk{shelf: s, forward: f.Forward, after: f.After, read: f.read}
+	if f.User != "" {
+		w.terms = append(w.terms, term(termUser, f.User))
+	}
+	if f.Database != "" {
+		w.terms = append(w.terms, term(termDatabase, f.Database))
+	}
+	if f.Table != "" {
+		letter := termName
+		if strings.Contains(f.Table, ".") {
+			letter = termTable
+		}
+		w.terms = append(w.terms, term(letter, f.Table))
+	}
+	if f.Origin != "" {
+		n, err := s.node(f.Origin)
+		if err != nil {
+			return nil, err
+		}
+		w.terms = append(w.terms, originTerm(n))
+	}
+	if !f.Since.IsZero() || !f.Until.IsZero() {
+		w.since, w.until = math.MinInt64, math.MaxInt64
+		if !f.Since.IsZero() {
+			w.since = f.Since.UnixMilli()
+		}
+		if !f.Until.IsZero() {
+			w.until = f.Until.UnixMilli()
+		}
+	}
+	return w, nil
+}
+
+// node finds a node by name or id.
+func (s *shelf) node(name string) (NodeID, error) {
+	for n, label := range s.Names() {
+		if label == name {
+			return n, nil
+		}
+	}
+	n, err := ParseNodeID(name)
+	if err != nil {
+		return n, fmt.Errorf("origin %q is neither the name of a node in this journal nor a node id", name)
+	}
+	return n, nil
+}
+
+// item makes an item of an entry; false if it is none.
+func (s *shelf) item(e walked) (Item, bool) {
+	item := Item{Position: e.position, Record: e.entry.record}
+	switch e.entry.kind {
+	case entryOwn, entryForeign:
+		s.mu.RLock()
+		item.Outcome = s.outcomeOf(e.entry.record.ID, e.entry.record.Kind)
+		s.mu.RUnlock()
+	case entryAttempt:
+		item.Outcome = e.entry.outcome
+	default:
+		return item, false
+	}
+	return item, true
+}
+
+// passes looks at the item itself: the indexes only narrow down.
+func (f *Filter) passes(it *Item) bool {
+	r := it.Record
+	switch {
+	case len(f.Kinds) > 0 && !slices.Contains(f.Kinds, r.Kind),
+		len(f.Kinds) == 0 && r.Kind == KindBeat,
+		f.Outcome != nil && it.Outcome != *f.Outcome,
+		!f.Since.IsZero() && r.HLC.Millis() < f.Since.UnixMilli(),
+		!f.Until.IsZero() && r.HLC.Millis() > f.Until.UnixMilli():
+		return false
+	}
+	if f.User == "" && f.Database == "" && f.Table == "" {
+		return true
+	}
+	if r.Tx == nil || f.User != "" && r.Tx.User != f.User || f.Database != "" && r.Tx.Database != f.Database {
+		return false
+	}
+	return f.Table == "" || f.touches(r.Tx)
+}
+
+func (f *Filter) touches(tx *Tx) bool {
+	for t := range tx.tables() {
+		if t == f.Table || bareName(t) == f.Table {
+			return true
+		}
+	}
+	return false
+}
+
+// Get reads one record with its outcome.
+func (s *shelf) Get(id ID) (Item, error) {
+	g, p, err := s.locate(id)
+	if err != nil {
+		return Item{}, err
+	}
+	r, err := s.written(id)
+	if err != nil {
+		return Item{}, err
+	}
+	s.mu.RLock()
+	item := Item{Position: p, Record: r, Outcome: s.outcomeOf(id, r.Kind)}
+	s.mu.RUnlock()
+	if id.Origin == s.self && item.Outcome == OutcomeAborted && r.Kind == KindTx {
+		item.Reason, err = s.reason(g, id.Seq)
+	}
+	return item, err
+}
+
+// reason reads why an own record aborted. Its outcome stands in its own segment or a later one; one that is not durable
+// yet has none to read.
+func (s *shelf) reason(from *segment, seq uint64) (string, error) {
+	for _, g := range s.list() {
+		if g.first < from.first {
+			continue
+		}
+		p, ok, err := s.outcomePosition(g, seq)
+		if err != nil {
+			return "", err
+		}
+		if !ok {
+			continue
+		}
+		b, err := g.read(p)
+		if err != nil {
+			return "", err
+		}
+		e, err := readEntry(p, b)
+		if err != nil {
+			return "", err
+		}
+		return e.reason, nil
+	}
+	return "", nil
+}
+
+func (s *shelf) outcomePosition(g *segment, seq uint64) (uint64, bool, error) {
+	s.mu.RLock()
+	if g.mem != nil {
+		defer s.mu.RUnlock()
+		p, ok := g.mem.outcomes[seq]
+		return p, ok, nil
+	}
+	s.mu.RUnlock()
+	return g.sealed.outcomePosition(g, seq)
+}

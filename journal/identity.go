@@ -1,0 +1,192 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"pgproxy/journal/hlc"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Identity says who this node is.
+type Identity struct {
+	Node        NodeID
+	Name        string
+	Incarnation uint64 // this start
+	Cluster     NodeID // zero until founded or admitted
+	Number      uint32 // node number; valid once Cluster is set
+	Journal     NodeID // made with the journal: tells a new journal from the old one of the same node
+}
+
+// Names inside the identity file. They are part of the format.
+var (
+	bucketIdentity = []byte("identity")
+	keyIdentity    = []byte("identity")
+	keyHighWater   = []byte("hlc")
+)
+
+// identityStore is the small file beside the segments: what must survive any of them.
+type identityStore struct {
+	path string
+	db   *bolt.DB
+
+	mu sync.Mutex
+	id Identity
+}
+
+// openIdentity opens the identity file, or makes it for a new node.
+func openIdentity(dir string, o Options) (*identityStore, error) {
+	path := filepath.Join(dir, identityFile)
+	_, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return createIdentity(dir, path, o)
+	case err != nil:
+		return nil, fmt.Errorf("open identity: %w", err)
+	}
+	if err := checkPages(path); err != nil {
+		return nil, lostIdentity(err)
+	}
+	db, err := bolt.Open(path, fileMode, boltOptions(0, o.NoSync))
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	s := &identityStore{path: path, db: db}
+	if err := s.load(); err != nil {
+		return nil, errors.Join(lostIdentity(err), db.Close())
+	}
+	return s, nil
+}
+
+func lostIdentity(err error) error {
+	return fmt.Errorf("open identity: %w\nthe node's identity is lost, its records are not: put %s back from a backup, or move the "+
+		"whole data folder away to start as a new node, which gets all records again from its peers", err, identityFile)
+}
+
+// createIdentity makes a node. There must be no journal yet: segments without an identity are a loss, not a new start.
+func createIdentity(dir, path string, o Options) (*identityStore, error) {
+	paths, err := segmentPaths(filepath.Join(dir, segmentsFolder))
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) > 0 {
+		return nil, lostIdentity(fmt.Errorf("%s: %w: the file is missing, but there are %d segments", path, ErrDamaged, len(paths)))
+	}
+	s := &identityStore{path: path, id: Identity{Name: o.Node}}
+	if err := errors.Join(o.random(s.id.Node[:]), o.random(s.id.Journal[:])); err != nil {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	if s.db, err = bolt.Open(temp, fileMode, boltOptions(0, o.NoSync)); err != nil {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	if err := errors.Join(s.save(s.id), s.db.Close()); err != nil {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	if err := errors.Join(os.Rename(temp, path), syncFolder(dir)); err != nil {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	if s.db, err = bolt.Open(path, fileMode, boltOptions(0, o.NoSync)); err != nil {
+		return nil, openError(path, err)
+	}
+	return s, nil
+}
+
+// save makes id durable.
+func (s *identityStore) save(id Identity) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists(bucketIdentity)
+		if err != nil {
+			return err
+		}
+		return b.Put(keyIdentity, encodeIdentity(id))
+	})
+}
+
+func (s *identityStore) load() error {
+	return guard(s.path, func() error {
+		return s.db.View(func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucketIdentity)
+			if b == nil {
+				return fmt.Errorf("%s: %w: it is empty", s.path, ErrDamaged)
+			}
+			id, err := decodeIdentity(b.Get(keyIdentity))
+			if err != nil {
+				return fmt.Errorf("%s: %w: %w", s.path, ErrDamaged, err)
+			}
+			s.id = id
+			return nil
+		})
+	})
+}
+
+// change makes a change of the identity durable and then visible.
+func (s *identityStore) change(f func(*Identity)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.id
+	f(&id)
+	if err := s.save(id); err != nil {
+		return fmt.Errorf("save identity: %w", err)
+	}
+	s.id = id
+	return nil
+}
+
+func (s *identityStore) get() Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// saveHighWater makes a time durable that the clock will not pass without saying so again.
+func (s *identityStore) saveHighWater(t hlc.Time) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketIdentity).Put(keyHighWater, positionKey(uint64(t)))
+	})
+}
+
+func (s *identityStore) highWater() (t hlc.Time, err error) {
+	err = guard(s.path, func() error {
+		return s.db.View(func(tx *bolt.Tx) error {
+			if v := tx.Bucket(bucketIdentity).Get(keyHighWater); len(v) == 8 {
+				t = hlc.Time(binary.BigEndian.Uint64(v))
+			}
+			return nil
+		})
+	})
+	return t, err
+}
+
+func encodeIdentity(id Identity) []byte {
+	e := encoder{}
+	e.byte(formatVersion)
+	e.node(id.Node)
+	e.node(id.Journal)
+	e.string(id.Name)
+	e.uint(id.Incarnation)
+	e.node(id.Cluster)
+	e.uint(uint64(id.Number))
+	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
+}
+
+func decodeIdentity(b []byte) (Identity, error) {
+	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
+		return Identity{}, fmt.Errorf("identity: %w", errMalformed)
+	}
+	d := decoder{s: string(b[:len(b)-4])}
+	if v := d.byte(); v != formatVersion {
+		return Identity{}, fmt.Errorf("identity format %d, this program reads %d: %w", v, formatVersion, errMalformed)
+	}
+	id := Identity{Node: d.node(), Journal: d.node(), Name: d.string(), Incarnation: d.uint(), Cluster: d.node(), Number: d.uint32()}
+	return id, d.end()
+}

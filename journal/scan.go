@@ -1,0 +1,168 @@
+package journal
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"sync/atomic"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// scanBatch is the number of entries that are read in one read transaction and held in memory.
+const scanBatch = 64
+
+// scanBatchBytes ends a batch earlier.
+const scanBatchBytes = 4 << 20
+
+// walk goes over the entries that have all of some terms and lie in a span of time, in either direction. It holds no
+// lock and no transaction between two entries.
+type walk struct {
+	shelf        *shelf
+	terms        []string
+	since, until int64 // milliseconds; both 0: all times
+	forward      bool
+	after        uint64 // position to go on behind; 0: from the start
+	read         *atomic.Int64
+}
+
+type walked struct {
+	position uint64
+	entry    *entry
+}
+
+func (w *walk) entries() iter.Seq2[walked, error] {
+	return func(yield func(walked, error) bool) {
+		segments := w.shelf.list()
+		if !w.forward {
+			slices.Reverse(segments)
+		}
+		from := w.start()
+		for _, g := range segments {
+			if w.passed(g, from) {
+				continue
+			}
+			for {
+				batch, next, err := w.batch(g, from)
+				if err != nil {
+					yield(walked{}, err)
+					return
+				}
+				for _, e := range batch {
+					if !yield(e, nil) {
+						return
+					}
+				}
+				if from = next; w.passed(g, from) {
+					break
+				}
+			}
+		}
+	}
+}
+
+// start gives the first position to look at.
+func (w *walk) start() uint64 {
+	switch {
+	case w.forward:
+		return w.after + 1
+	case w.after == 0:
+		return math.MaxUint64
+	}
+	return w.after - 1
+}
+
+// passed reports whether the segment has nothing at or beyond p.
+func (w *walk) passed(g *segment, p uint64) bool {
+	if w.forward {
+		return p >= g.next()
+	}
+	return p < g.first
+}
+
+// batch reads the next entries of a segment, and gives the position to go on from, past the segment if it has no more.
+func (w *walk) batch(g *segment, from uint64) ([]walked, uint64, error) {
+	var found []walked
+	var raw [][]byte
+	next := w.beyond(g)
+	size := 0
+	err := g.view(func(tx *bolt.Tx) error {
+		list, chunks := w.positions(g, tx)
+		b := tx.Bucket(bucketEntries)
+		p, ok := list.next(from, w.forward)
+		for ok {
+			if len(found) == scanBatch || size > scanBatchBytes {
+				next = p
+				break
+			}
+			v := b.Get(positionKey(p))
+			if v == nil {
+				return fmt.Errorf("%s: %w: position %d is missing", g.path, ErrDamaged, p)
+			}
+			found = append(found, walked{position: p})
+			raw = append(raw, slices.Clone(v))
+			size += len(v)
+			if w.forward {
+				p, ok = list.next(p+1, true)
+			} else if ok = p > g.first; ok {
+				p, ok = list.next(p-1, false)
+			}
+		}
+		for _, c := range chunks {
+			if c.err != nil {
+				return fmt.Errorf("%s: %w", g.path, c.err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range found {
+		if found[i].entry, err = readEntry(found[i].position, raw[i]); err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", g.path, err)
+		}
+	}
+	if w.read != nil {
+		w.read.Add(int64(len(found)))
+	}
+	return found, next, nil
+}
+
+// beyond gives a position past the segment in the walk's direction.
+func (w *walk) beyond(g *segment) uint64 {
+	if w.forward {
+		return g.next()
+	}
+	return g.first - 1
+}
+
+// positions gives the list of candidates in a segment, and the parts of it that may fail.
+func (w *walk) positions(g *segment, tx *bolt.Tx) (positions, []*termChunks) {
+	w.shelf.mu.RLock()
+	defer w.shelf.mu.RUnlock()
+	all := span{g.first, g.next()}
+	var lists both
+	var chunks []*termChunks
+	if g.mem != nil {
+		for _, t := range w.terms {
+			lists = append(lists, sorted(g.mem.terms[t]))
+		}
+		if w.timed() {
+			lists = append(lists, zoned{all, slices.Clone(g.mem.zones), w.since, w.until})
+		}
+	} else {
+		for _, t := range w.terms {
+			c := &termChunks{cursor: tx.Bucket(bucketTerms).Cursor(), term: t}
+			chunks = append(chunks, c)
+			lists = append(lists, c)
+		}
+		if w.timed() {
+			lists = append(lists, zoned{all, g.sealed.zones, w.since, w.until})
+		}
+	}
+	return append(lists, all), chunks
+}
+
+func (w *walk) timed() bool { return w.since != 0 || w.until != 0 }
