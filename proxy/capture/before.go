@@ -1,0 +1,87 @@
+package capture
+
+import (
+	"fmt"
+	"strings"
+
+	"pgproxy/journal"
+)
+
+// committed reads rows by key through pgproxy's own connection: the last committed versions, which our client's row
+// locks have frozen. Rows that are not there are not in the map.
+func (w *work) committed(rel *relation, keys [][]journal.Value) (map[string][]journal.Value, error) {
+	return w.byKey(w.session.db.pool, shapeOf(rel, "UTF8"), nil, keys)
+}
+
+// current reads rows by key as the client's transaction sees them now.
+func (w *work) current(rel *relation, keys [][]journal.Value) (map[string][]journal.Value, error) {
+	return w.byKey(w.session.inner, shapeOf(rel, w.who.Encoding), w.who.transcode, keys)
+}
+
+// keyBatch is how many rows are asked for at once.
+const keyBatch = 5000
+
+func (w *work) byKey(q Querier, sh shape, tc transcoder, keys [][]journal.Value) (map[string][]journal.Value, error) {
+	found := make(map[string][]journal.Value, len(keys))
+	sql := byKeyQuery(sh)
+	for len(keys) > 0 {
+		batch := keys[:min(len(keys), keyBatch)]
+		keys = keys[len(batch):]
+		rows, err := q.Query(w.ctx, sql, keyArrays(sh.rel, batch)...)
+		if err != nil {
+			return nil, fmt.Errorf("read rows by key: %w", err)
+		}
+		for _, r := range rows {
+			v, err := sh.decode(r[0], tc)
+			if err != nil {
+				return nil, err
+			}
+			found[sh.rel.rowKey(v)] = v
+		}
+	}
+	return found, nil
+}
+
+// byKeyQuery joins the table with arrays of key values, one per key column.
+func byKeyQuery(sh shape) string {
+	var arrays, names, where []string
+	for i, k := range sh.rel.key {
+		c := sh.rel.Columns[k]
+		arrays = append(arrays, fmt.Sprintf("pg_catalog.unnest($%d::pg_catalog.text::%s[])", i+1, c.CastName))
+		names = append(names, fmt.Sprintf("k%d", i))
+		where = append(where, fmt.Sprintf("o.%s %s u.k%d", quote(c.Name), sh.rel.keyOps[i], i))
+	}
+	return fmt.Sprintf("SELECT %s FROM ROWS FROM (%s) u(%s) JOIN %s o ON %s", sh.sql("o"),
+		strings.Join(arrays, ", "), strings.Join(names, ", "), sh.rel.quoted(), strings.Join(where, " AND "))
+}
+
+// keyArrays writes the key columns of rows as array literals.
+func keyArrays(rel *relation, rows [][]journal.Value) [][]byte {
+	args := make([][]byte, len(rel.key))
+	for i, k := range rel.key {
+		args[i] = arrayLiteral(rows, k)
+	}
+	return args
+}
+
+func arrayLiteral(rows [][]journal.Value, column int) []byte {
+	b := []byte{'{'}
+	for n, row := range rows {
+		if n > 0 {
+			b = append(b, ',')
+		}
+		if row[column].Kind != journal.ValueText {
+			b = append(b, "NULL"...)
+			continue
+		}
+		b = append(b, '"')
+		for _, c := range []byte(row[column].Data) {
+			if c == '"' || c == '\\' {
+				b = append(b, '\\')
+			}
+			b = append(b, c)
+		}
+		b = append(b, '"')
+	}
+	return append(b, '}')
+}

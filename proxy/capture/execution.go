@@ -1,0 +1,320 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"pgproxy/journal"
+	"pgproxy/parser"
+)
+
+// Execution collects the effect of one execution of a planned statement.
+type Execution struct {
+	session *Session
+	plan    *Plan
+	st      *parser.Statement // nil for a text that could not be read
+	rows    [][]byte          // the appended column of each row, binary
+	chunk   []byte            // what rows are cut from
+	copied  copyKeys
+}
+
+// Effect is what a statement did.
+type Effect struct {
+	Tables  []string
+	Capture journal.Capture
+	Note    string
+	Changes []journal.Change // Relation indexes into TxState.Relations
+	Replay  *journal.Replay  // CaptureStatement; if there are Changes too, they come after it
+}
+
+// Start begins capturing one execution of the planned statement. st is nil for a PlanUnread.
+func (s *Session) Start(p *Plan, st *parser.Statement) *Execution {
+	return &Execution{session: s, plan: p, st: st}
+}
+
+// chunkBytes is how much row data is allocated at once.
+const chunkBytes = 64 << 10
+
+// Row takes the appended column of one result row (valid only during the call).
+func (e *Execution) Row(col []byte) error {
+	n := len(col)
+	if !e.plan.OwnRows {
+		n = hex.DecodedLen(len(col))
+	}
+	if cap(e.chunk)-len(e.chunk) < n {
+		e.chunk = make([]byte, 0, max(n, min(chunkBytes, 256<<len(e.rows))))
+	}
+	start := len(e.chunk)
+	e.chunk = e.chunk[:start+n]
+	row := e.chunk[start : start+n : start+n]
+	if e.plan.OwnRows {
+		copy(row, col)
+	} else if _, err := hex.Decode(row, col); err != nil {
+		return fmt.Errorf("decode appended column: %w", err)
+	}
+	e.rows = append(e.rows, row)
+	return nil
+}
+
+// work is an Execution's Finish under way.
+type work struct {
+	*Execution
+	ctx    context.Context
+	tx     *TxState
+	who    *who
+	effect Effect
+	notes  []string
+	// missing: something was written that could not be captured.
+	missing bool
+}
+
+// Finish is called after the statement's CommandComplete and before anything else is sent. It may query in the client's
+// session (COPY read-back, locks held, new sequences' strides) and through pgproxy's own connection (unproven before-images,
+// foreign-key actions), and returns the statement's part of the record. tag is the server's command tag. An error means
+// that the client's transaction cannot be recorded: it must not commit.
+func (e *Execution) Finish(ctx context.Context, tx *TxState, tag string) (Effect, error) {
+	w := &work{Execution: e, ctx: ctx, tx: tx, effect: Effect{Capture: e.plan.Capture}}
+	if e.plan.Note != "" {
+		w.notes = append(w.notes, e.plan.Note)
+	}
+	err := w.finish(tag)
+	if err != nil {
+		return Effect{}, fmt.Errorf("capture %s: %w", commandOf(tag), err)
+	}
+	w.close()
+	return w.effect, nil
+}
+
+func commandOf(tag string) string {
+	command, _, _ := strings.Cut(tag, " ")
+	return command
+}
+
+func (w *work) finish(tag string) (err error) {
+	// A statement that may have moved the session's names has done so by now.
+	if w.st == nil || w.st.Class == parser.ClassOpaque {
+		w.session.Altered()
+	}
+	if w.st != nil && w.st.AltersSchema && w.plan.how != howNothing {
+		w.session.AlteredSchema()
+	}
+	if w.plan.how == howNothing && !w.plan.sequences {
+		return nil
+	}
+	if w.who, err = w.session.learn(w.ctx); err != nil {
+		return err
+	}
+	switch w.plan.how {
+	case howRows:
+		err = w.finishRows()
+	case howScan:
+		err = w.finishScan()
+	case howCopy:
+		err = w.finishCopy(tag)
+	case howReplay:
+		err = w.finishReplay()
+	}
+	if err == nil && w.plan.watch {
+		err = w.watch()
+	}
+	if err == nil && w.plan.sequences {
+		err = w.stride()
+	}
+	return err
+}
+
+// close gives the effect its final shape.
+func (w *work) close() {
+	e := &w.effect
+	e.Note = strings.Join(w.notes, "; ")
+	slices.Sort(e.Tables)
+	e.Tables = slices.Compact(e.Tables)
+	switch {
+	case w.missing:
+		e.Capture = journal.CaptureMissing
+	case e.Replay == nil && len(e.Changes) == 0 && e.Capture != journal.CaptureLocal:
+		e.Capture = journal.CaptureNone
+	}
+}
+
+func (w *work) note(format string, args ...any) {
+	if n := fmt.Sprintf(format, args...); !slices.Contains(w.notes, n) {
+		w.notes = append(w.notes, n)
+	}
+}
+
+// lost records that rows of a table were written that could not be captured.
+func (w *work) lost(table, format string, args ...any) {
+	w.missing = true
+	w.touch(table)
+	w.note(table+": "+format, args...)
+}
+
+func (w *work) touch(table string) {
+	if !slices.Contains(w.effect.Tables, table) {
+		w.effect.Tables = append(w.effect.Tables, table)
+	}
+}
+
+// record adds changes of one table to the effect and to the transaction.
+func (w *work) record(rel *relation, changes []journal.Change) {
+	if len(changes) == 0 {
+		return
+	}
+	index := w.tx.relation(rel)
+	for i := range changes {
+		changes[i].Relation = index
+	}
+	w.touch(rel.full())
+	w.effect.Changes = append(w.effect.Changes, changes...)
+	w.tx.add(rel, changes)
+}
+
+// relationOf gives the relation in whose shape the rows of the table of that oid are recorded: a partition's topmost
+// parent, else the table itself.
+func (w *work) relationOf(oid uint32) (*relation, error) {
+	cat, q := w.session.catalog()
+	rel, err := cat.relation(w.ctx, q, oid)
+	if err != nil {
+		return nil, err
+	}
+	if rel.Root != 0 && rel.Root != rel.OID {
+		return cat.relation(w.ctx, q, rel.Root)
+	}
+	return rel, nil
+}
+
+// target gives the plan's relation as it is now: the statement's lock has frozen it, but it may have been altered between
+// plan and lock.
+func (w *work) target() (*relation, error) {
+	cat, q := w.session.catalog()
+	if _, altering := cat.state(); altering {
+		cat.forgetRelation(w.plan.rel.OID)
+	}
+	rel, err := cat.relation(w.ctx, q, w.plan.rel.OID)
+	if errors.Is(err, errNoRelation) {
+		return w.plan.rel, nil
+	}
+	return rel, err
+}
+
+// finishRows turns the appended column into changes.
+func (w *work) finishRows() error {
+	if len(w.rows) == 0 {
+		return nil
+	}
+	for attempt := 0; ; attempt++ {
+		rel, err := w.target()
+		if err != nil {
+			return err
+		}
+		images, err := w.images(rel)
+		var shape *shapeError
+		if errors.As(err, &shape) {
+			if attempt == 0 {
+				cat, _ := w.session.catalog()
+				cat.forgetRelation(rel.OID)
+				continue
+			}
+			w.lost(rel.full(), "%v", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w.rows, w.chunk = nil, nil
+		return w.build(rel, images)
+	}
+}
+
+// rowImage is what one result row told.
+type rowImage struct {
+	row, old []journal.Value // new row (DELETE: the old one); nil where MERGE deleted
+	proven   bool            // old is right, or is known not to exist
+	inserted bool            // upsert and MERGE: it is known that the row was inserted
+	updated  bool            // ... that it was updated
+	table    uint32
+}
+
+// images decodes the appended columns. Row fields of the target's own record are checked against rel.
+func (w *work) images(rel *relation) ([]rowImage, error) {
+	sh := w.plan.shape
+	if rel != w.plan.rel {
+		sh = shapeOf(rel, w.who.Encoding)
+		if !sh.whole || !w.plan.shape.whole {
+			if !sh.whole && !w.plan.shape.whole && sameColumns(rel, w.plan.rel) {
+				sh.modes = w.plan.shape.modes
+			} else {
+				return nil, &shapeError{rel.full(), "altered while the statement was planned"}
+			}
+		}
+	}
+	images := make([]rowImage, 0, len(w.rows))
+	for _, raw := range w.rows {
+		im, err := w.image(sh, raw)
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, im)
+	}
+	return images, nil
+}
+
+func sameColumns(a, b *relation) bool {
+	return slices.EqualFunc(a.Columns, b.Columns, func(x, y columnData) bool { return x.Name == y.Name && x.Type == y.Type })
+}
+
+func (w *work) image(sh shape, raw []byte) (im rowImage, err error) {
+	f, err := recordFields(raw)
+	if err != nil {
+		return im, fmt.Errorf("decode appended column: %w", err)
+	}
+	if want := map[image]int{imageRow: 2, imageOld: 4, imageProof: 5, imageKey: 3}[w.plan.image]; len(f) != want {
+		return im, fmt.Errorf("decode appended column: %d fields", len(f))
+	}
+	if len(f[1].data) == 4 { // NULL: MERGE deleted the row
+		im.table = be32(f[1].data)
+		if im.row, err = sh.decode(f[0].data, w.who.transcode); err != nil {
+			return im, err
+		}
+	}
+	switch w.plan.image {
+	case imageOld:
+		im.proven, im.inserted, im.updated = true, f[3].data == nil, f[3].data != nil
+		if im.updated {
+			im.old, err = sh.decode(f[2].data, w.who.transcode)
+		}
+	case imageProof, imageKey:
+		err = im.prove(sh, f, w.who.transcode)
+	}
+	return im, err
+}
+
+// prove reads the old row by key, as the statement's snapshot saw it, and checks that it is the version overwritten.
+func (im *rowImage) prove(sh shape, f []recordField, tc transcoder) error {
+	var xmin, xmax []byte
+	if len(f) == 5 {
+		xmin, xmax = f[3].data, f[4].data
+		// INSERT .. ON CONFLICT locks the row that it updates, and the new version inherits the lock.
+		im.inserted = xmax != nil && be32(xmax) == 0
+		im.updated = !im.inserted
+	}
+	if f[2].data == nil {
+		return nil
+	}
+	o, err := recordFields(f[2].data)
+	if err != nil || len(o) != 2 {
+		return fmt.Errorf("decode old row: %w", errBinary)
+	}
+	if xmin == nil || !bytes.Equal(o[1].data, xmin) {
+		return nil
+	}
+	im.proven, im.updated, im.inserted = true, true, false
+	im.old, err = sh.decode(o[0].data, tc)
+	return err
+}

@@ -1,0 +1,193 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"pgproxy/journal"
+	"pgproxy/parser"
+)
+
+// finishScan captures a statement on one known table by comparing the table with what is known of it.
+func (w *work) finishScan() error {
+	rel, err := w.relationOf(w.plan.rel.OID)
+	if err != nil {
+		return err
+	}
+	return w.compare(rel, w.st.Assignments, false)
+}
+
+// locksQuery lists the permanent tables that the client's transaction has locked for writing: whatever it wrote is
+// among them.
+const locksQuery = `SELECT DISTINCT c.oid::pg_catalog.text FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted
+AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND c.relkind = 'r' AND c.relpersistence = 'p'
+AND c.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgproxy', 'pg_toast')`
+
+// watch looks for what the statement wrote without its text saying so: in every table that is locked for writing, the
+// rows of this transaction are compared with what is known already.
+func (w *work) watch() error {
+	rows, err := w.session.inner.Query(w.ctx, locksQuery)
+	if err != nil {
+		return fmt.Errorf("read own locks: %w", err)
+	}
+	seen := map[uint32]bool{}
+	for _, r := range rows {
+		oid, err := strconv.ParseUint(string(r[0]), 10, 32)
+		if err != nil {
+			return fmt.Errorf("read own locks: %w", err)
+		}
+		rel, err := w.relationOf(uint32(oid))
+		if errors.Is(err, errNoRelation) {
+			w.lost("oid "+string(r[0]), "a table that the catalog does not have yet")
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if seen[rel.OID] || w.session.stays(rel) != "" {
+			continue
+		}
+		seen[rel.OID] = true
+		if err := w.compare(rel, nil, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare finds what happened to rel's rows since the transaction's last known state of them.
+func (w *work) compare(rel *relation, assigned []parser.Assignment, hidden bool) error {
+	cat, q := w.session.catalog()
+	g, err := cat.grant(w.ctx, q, w.who.RoleOID, rel.OID)
+	if err != nil {
+		return err
+	}
+	if !g.Select || g.Hidden {
+		w.lost(rel.full(), "the role may not see all rows of the table")
+		return nil
+	}
+	leaves, why, err := w.leaves(rel)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		w.lost(rel.full(), "%s", why)
+		return nil
+	}
+	state := w.tx.table(rel)
+	added, err := w.added(rel, leaves)
+	if err != nil {
+		return err
+	}
+	var removed [][]journal.Value
+	if !state.truncated {
+		if removed, why, err = w.removed(rel, leaves); err != nil {
+			return err
+		}
+		if why != "" {
+			w.lost(rel.full(), "%s", why)
+			return nil
+		}
+	}
+	var changes []journal.Change
+	if len(rel.key) > 0 {
+		changes = differKeyed(rel, state, added, removed, assigned)
+	} else {
+		changes = differCounted(rel, state, added, removed, assigned)
+	}
+	if len(changes) > 0 && hidden && w.effect.Capture != journal.CaptureStatement {
+		w.effect.Capture = journal.CaptureHidden
+	}
+	w.record(rel, changes)
+	return nil
+}
+
+// differKeyed compares a table with key: added are all own rows that are there, removed all committed ones that are not.
+func differKeyed(rel *relation, state *tableState, added, removed [][]journal.Value, assigned []parser.Assignment) []journal.Change {
+	old := map[string][]journal.Value{}
+	for _, row := range removed {
+		old[rel.rowKey(row)] = row
+	}
+	here := map[string]bool{}
+	var updates []journal.Change
+	var gone, fresh [][]journal.Value
+	for _, row := range added {
+		k := rel.rowKey(row)
+		here[k] = true
+		before := old[k]
+		if own, ok := state.rows[k]; ok {
+			before = own.current
+		}
+		switch {
+		case before == nil:
+			fresh = append(fresh, row)
+		case allKey(before) != allKey(row):
+			updates = append(updates, updateOf(rel, before, row, assigned))
+		}
+	}
+	for k, row := range old {
+		if _, known := state.rows[k]; !known && !here[k] {
+			gone = append(gone, row)
+		}
+	}
+	for k, r := range state.rows {
+		if r.current != nil && !here[k] {
+			gone = append(gone, r.current)
+		}
+	}
+	return append(joined(rel, gone, fresh, assigned), updates...)
+}
+
+// differCounted compares a table without key: rows of one value are a count.
+func differCounted(rel *relation, state *tableState, added, removed [][]journal.Value, assigned []parser.Assignment) []journal.Change {
+	delta := map[string]int{} // how many more rows of this value there are than known
+	image := map[string][]journal.Value{}
+	for _, row := range added {
+		k := allKey(row)
+		delta[k]++
+		image[k] = row
+	}
+	for _, row := range removed {
+		k := allKey(row)
+		delta[k]--
+		image[k] = row
+	}
+	for k, n := range state.added {
+		delta[k] -= n
+	}
+	for k, n := range state.removed {
+		delta[k] += n
+	}
+	var gone, fresh [][]journal.Value
+	for k, n := range delta {
+		row := image[k]
+		if row == nil && n != 0 {
+			row = state.image(k)
+		}
+		for ; n > 0; n-- {
+			fresh = append(fresh, row)
+		}
+		for ; n < 0; n++ {
+			gone = append(gone, row)
+		}
+	}
+	return joined(rel, gone, fresh, assigned)
+}
+
+// joined pairs removed and added rows where an UPDATE did both, else lists deletes before inserts.
+func joined(rel *relation, gone, fresh [][]journal.Value, assigned []parser.Assignment) []journal.Change {
+	if assigned != nil {
+		return pair(rel, gone, fresh, assigned)
+	}
+	var changes []journal.Change
+	for _, row := range gone {
+		changes = append(changes, journal.Change{Op: journal.OpDelete, Before: row})
+	}
+	for _, row := range fresh {
+		changes = append(changes, journal.Change{Op: journal.OpInsert, After: row})
+	}
+	return changes
+}
