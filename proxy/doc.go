@@ -1,0 +1,29 @@
+// Package proxy is a client's connection: it relays the protocol, holds what writes, and commits it together with the
+// journal.
+//
+//	client --> front goroutine --------------------------------------> server
+//	              |  parser: what is it?   capture: how to see its effect?
+//	              |  queue of owed answers (Raw | Play | Own)
+//	client <-- back goroutine <---------------------------------------- server
+//
+// Reads cost a header peek and a cached parse. A statement that may write is run so that its implicit transaction stays
+// open (its Sync is withheld), its effect is collected in tx, and at COMMIT the commit protocol runs (record.go):
+//
+//	Journal.Seal -> marker + COMMIT (or the withheld Sync) in one flight -> Intent.Commit -> answer to the client
+//
+// What breaks in between is left to the Resolver (recover.go), which is exact.
+//
+// Where to read: server.go, login.go, session.go; front.go and backend.go are the two goroutines, queue.go lies between
+// them; extended.go and execute.go are the extended protocol, simple.go and play.go simple Query strings, control.go
+// BEGIN, COMMIT and friends; tx.go collects, record.go commits, recover.go settles what is in doubt; inject.go runs
+// pgproxy's own queries in the client's session; pgerror.go says what a client is told.
+//
+// Departures from the design, with their reasons:
+//
+//   - Fake answers need no entry in the queue: whoever fakes one first waits until nothing is owed, and then writes it.
+//   - A string of several statements is played statement by statement inside a block of pgproxy's own (BEGIN by extended
+//     messages). PostgreSQL's implicit block differs from it only in how it takes transaction control, which the player
+//     imitates; without it LOCK, DECLARE and SET LOCAL would behave differently up to 17.
+//   - A statement whose text cannot be read (client_encoding other than UTF8 with a text that is not ASCII,
+//     standard_conforming_strings off with a backslash, newer syntax) is captured by its effect.
+package proxy

@@ -1,0 +1,231 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"pgproxy/journal"
+	"pgproxy/parser"
+	"pgproxy/proxy/capture"
+)
+
+// noPortal is the name of a portal that never exists: executing it makes the server fail the client's transaction where
+// pgproxy must refuse something.
+const noPortal = "pgproxy.refused"
+
+// newRun begins the capture of one execution.
+func (s *session) newRun(plan *capture.Plan, st *parser.Statement, params []journal.Param) *run {
+	r := &run{st: st, params: params, start: s.srv.o.Now()}
+	if plan != nil && plan.Hold {
+		if st.Command == "" {
+			st = nil // it could not be read
+		}
+		r.ex = s.cap.Start(plan, st)
+	}
+	return r
+}
+
+// collect sends what is buffered and waits for the answers up to seq; COPY data that the server asks for is read from
+// the client meanwhile. A server's error is returned as *failure.
+func (s *session) collect(seq uint64, r *run, play bool) error {
+	if err := s.bw.Flush(); err != nil {
+		return fmt.Errorf("send to the server: %w", err)
+	}
+	for {
+		err := s.q.await(seq, r != nil)
+		switch {
+		case errors.Is(err, errCopyIn):
+			if err := s.pumpCopy(r, play); err != nil {
+				return err
+			}
+		case errors.Is(err, errServerFailed):
+			if f := s.q.take(); f != nil {
+				return f
+			}
+			return errServerFailed
+		default:
+			return err
+		}
+	}
+}
+
+// pumpCopy passes the client's COPY data on until it ends, or until the server gives up. Flush and Sync are ignored, as
+// the server does. In play (no Sync of the client's will follow) a failure of the server ends it at once.
+func (s *session) pumpCopy(r *run, play bool) error {
+	if play {
+		defer func() { _ = s.cc.SetReadDeadline(time.Time{}) }()
+		s.q.interrupt(func() { _ = s.cc.SetReadDeadline(time.Unix(1, 0)) })
+		defer s.q.interrupt(nil)
+	}
+	for {
+		st := s.q.state()
+		if !st.copying || st.closed != nil {
+			return nil
+		}
+		if !s.cr.Ready() {
+			if err := s.bw.Flush(); err != nil {
+				return fmt.Errorf("send COPY data: %w", err)
+			}
+		}
+		typ, _, err := s.cr.Next()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = s.cc.SetReadDeadline(time.Time{})
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read COPY data: %w", err)
+		}
+		ended, err := s.copyFrame(r, typ)
+		if ended || err != nil {
+			return err
+		}
+	}
+}
+
+// copyFrame handles one message of the client's while it copies.
+func (s *session) copyFrame(r *run, typ byte) (ended bool, err error) {
+	switch typ {
+	case 'd':
+		if err := s.bw.Header('d', s.cr.Left()); err != nil {
+			return false, err
+		}
+		for {
+			p, err := s.cr.Piece()
+			if err != nil {
+				return false, fmt.Errorf("read COPY data: %w", err)
+			}
+			if p == nil {
+				return false, nil
+			}
+			if r.ex != nil {
+				r.ex.Copy(p)
+			}
+			if err := s.bw.Write(p); err != nil {
+				return false, fmt.Errorf("send COPY data: %w", err)
+			}
+		}
+	case 'H', 'S':
+		return false, s.cr.Skip()
+	}
+	// CopyDone and CopyFail end it; anything else is an error that the server reports.
+	if err := s.cr.Forward(s.bw); err != nil {
+		return false, err
+	}
+	return true, s.waitCopyEnd()
+}
+
+// waitCopyEnd waits until the server has taken the end of the data.
+func (s *session) waitCopyEnd() error {
+	_ = s.bw.Empty('H') // the answer is wanted before the Sync; sticks
+	if err := s.bw.Flush(); err != nil {
+		return fmt.Errorf("end COPY data: %w", err)
+	}
+	s.q.leaveCopy()
+	return nil
+}
+
+// finish completes the capture of a statement that succeeded, and puts it into the transaction's record. An error has
+// aborted the client's transaction, or must.
+func (s *session) finish(t *tx, r *run) error {
+	if r.noted {
+		return nil
+	}
+	if r.err != nil {
+		err := wrapf(errCapture, "%v", r.err)
+		if errors.Is(r.err, errTxTooLarge) {
+			err = r.err
+		}
+		t.addFailed(r, err, s.srv.o.Now())
+		return err
+	}
+	var e capture.Effect
+	if r.ex != nil {
+		var err error
+		s.guard.Lock()
+		e, err = r.ex.Finish(s.ctx, &t.state, r.tag)
+		s.guard.Unlock()
+		if err != nil {
+			err = wrapf(errCapture, "%v", err)
+			t.addFailed(r, err, s.srv.o.Now())
+			return err
+		}
+	}
+	st := t.add(r, e, s.srv.o.Now())
+	s.afterHeld(r.st)
+	if st.Capture == journal.CaptureMissing {
+		s.srv.metrics.Missing.Add(1)
+	}
+	if t.bytes > s.srv.o.MaxTx {
+		return fmt.Errorf("%w: its row images take more than %d bytes", errTxTooLarge, s.srv.o.MaxTx)
+	}
+	return nil
+}
+
+// after notes what a statement that was not held may change for later ones.
+func (s *session) after(st *parser.Statement) {
+	if st.DropsPrepared {
+		s.own.doubt()
+	}
+	if st.AltersSession {
+		s.alter()
+	}
+	if st.AltersSchema {
+		s.cap.AlteredSchema()
+	}
+}
+
+// afterHeld does so for a held one, whose capture has told itself.
+func (s *session) afterHeld(st *parser.Statement) {
+	opaque := st.Class == parser.ClassOpaque || st.Class == parser.ClassRead
+	if st.DropsPrepared || opaque {
+		s.own.doubt()
+	}
+	s.altered = s.altered || st.AltersSession || opaque
+}
+
+// alter notes that session settings were or may have been changed; they may be taken back with the transaction.
+func (s *session) alter() {
+	s.altered = true
+	s.cap.Altered()
+}
+
+// poison makes the server fail the open transaction without a word to the client, who is told by the caller.
+func (s *session) poison() error {
+	seq := s.q.push(owed{kind: 'E', mode: modeOwn})
+	_ = s.bw.Execute(noPortal, 0) // sticks
+	_ = s.bw.Empty('H')
+	err := s.collect(seq, nil, false)
+	var f *failure
+	if errors.As(err, &f) || errors.Is(err, errServerFailed) {
+		return nil
+	}
+	return err
+}
+
+// sync sends pgproxy's own Sync and waits: afterwards the server is out of any skipping and the status is known.
+func (s *session) sync() error {
+	seq := s.q.push(owed{kind: 'S', mode: modeOwn})
+	_ = s.bw.Empty('S') // sticks
+	for {
+		err := s.collect(seq, nil, false)
+		var f *failure
+		if errors.As(err, &f) {
+			if !f.delivered && !f.own {
+				s.tell(f)
+			}
+			continue
+		}
+		return err
+	}
+}
+
+// writable says why a write must be refused now; nil if it need not.
+func (s *session) writable() error {
+	if err := s.srv.o.Writable(); err != nil {
+		s.srv.metrics.Refused.Add(1)
+		return &notWritable{err}
+	}
+	return s.srv.markers.ensure(s.ctx, s.database)
+}

@@ -1,0 +1,302 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+
+	"pgproxy/journal"
+	"pgproxy/parser"
+	"pgproxy/proxy/wire"
+)
+
+// onExecute runs a portal: one that is not known just passes.
+func (s *session) onExecute(peek []byte) error {
+	name, rows, err := wire.DecodeExecute(peek)
+	var po *portal
+	if err == nil && len(s.portals) > 0 {
+		po = s.portals[name]
+	}
+	if po == nil {
+		return s.forward(owed{kind: 'E'})
+	}
+	st := po.ps.st
+	switch {
+	case po.ps.plan != nil:
+		return s.executeHeld(po, rows)
+	case st.Class == parser.ClassTransaction && s.tx != nil:
+		return s.executeControl(po)
+	}
+	if err := s.beforeReadOnly(st); err != nil {
+		return s.refuse(err)
+	}
+	if err := s.forward(owed{kind: 'E'}); err != nil {
+		return err
+	}
+	s.after(st)
+	s.noteEnd(st)
+	return nil
+}
+
+// noteEnd lets capture forget what a transaction that held nothing may have set, when it ends.
+func (s *session) noteEnd(st *parser.Statement) {
+	if s.tx == nil && s.altered && st.Class == parser.ClassTransaction && st.Transaction != parser.Begin {
+		s.cap.Altered()
+		s.altered = st.Transaction != parser.Commit && st.Transaction != parser.Rollback
+	}
+}
+
+// executeHeld runs a captured statement and waits for its end.
+func (s *session) executeHeld(po *portal, rows int32) error {
+	if err := s.cr.Skip(); err != nil {
+		return err
+	}
+	if err := s.settleReady(); err != nil {
+		return err
+	}
+	if q := s.q.state(); q.failed || q.status == 'E' {
+		return s.executeFailed(po, rows)
+	}
+	if err := s.writable(); err != nil {
+		return s.refuse(err)
+	}
+	if po.run != nil && po.run.ended != 's' {
+		return s.executeAgain(po, rows)
+	}
+	if po.ps.st.RefusesBlock && s.tx == nil && s.q.state().status == 'I' {
+		return s.executeAlone(po, rows)
+	}
+	t, err := s.begin()
+	if err != nil {
+		return err
+	}
+	if po.run == nil {
+		po.run = s.newRun(po.ps.plan, po.ps.st, po.params)
+	}
+	if po.ps.plan.OwnRows {
+		rows = 0
+	}
+	err = s.executeRun(po, rows)
+	if err == nil && po.run.ended == 's' {
+		t.pending = append(t.pending, po)
+		s.answer(po.run)
+		return nil
+	}
+	if err == nil {
+		err = s.finish(t, po.run)
+		if err != nil {
+			return s.refuse(err)
+		}
+		s.answer(po.run)
+		return nil
+	}
+	return s.executeError(t, po, err)
+}
+
+// executeRun sends Execute and waits.
+func (s *session) executeRun(po *portal, rows int32) error {
+	po.run.ended = 0
+	seq := s.q.push(owed{kind: 'E', run: po.run, shape: shapeOf(po.ps.plan), ps: nil})
+	_ = s.bw.Execute(po.name, rows) // sticks
+	_ = s.bw.Empty('H')
+	err := s.collect(seq, po.run, false)
+	po.fillParams()
+	return err
+}
+
+// executeError tells and records the failure of a held statement. What the client sent up to its Sync is skipped by the
+// server.
+func (s *session) executeError(t *tx, po *portal, err error) error {
+	var f *failure
+	if !errors.As(err, &f) {
+		if errors.Is(err, errServerFailed) {
+			return nil // an earlier message failed, and the client knows
+		}
+		return err
+	}
+	if f.kind == 'P' && f.ps != nil && f.ps.plan != nil && f.ps.plan.Text != f.ps.st.Text {
+		return s.splicedFailed(t, po, f)
+	}
+	t.addFailed(po.run, f, s.srv.o.Now())
+	if !f.delivered {
+		s.tell(f)
+	}
+	return nil
+}
+
+// splicedFailed handles a Parse that failed after text was spliced into it. Where nothing came before it in its
+// transaction, it is sent again as the client wrote it, and only that error reaches the client. (Elsewhere the
+// transaction is aborted already and the statement cannot be tried again: the error stands, whose position is right because
+// text is only added at the end.)
+func (s *session) splicedFailed(t *tx, po *portal, f *failure) error {
+	alone := !t.explicit && len(t.stmts) == 0
+	if alone {
+		if err := s.sync(); err != nil {
+			return err
+		}
+		seq := s.q.push(owed{kind: 'P', mode: modePlay})
+		_ = s.bw.Parse(wire.Parse{Text: po.ps.text, Types: po.ps.types}) // sticks
+		_ = s.bw.Empty('H')
+		err := s.collect(seq, nil, false)
+		var own *failure
+		switch {
+		case errors.As(err, &own):
+			f = own
+		case err == nil:
+			// It parses as written: what the catalog said was wrong. The client may try again.
+			s.srv.o.Capturer.Invalidate(s.database)
+			s.srv.o.Logger.Error("captured form of a statement failed", "statement", po.ps.st.Redact(), "err", f)
+			if err := s.poison(); err != nil {
+				return err
+			}
+			f = &failure{fields: clientError(wrapf(errCatalog, "%v", f), "ERROR")}
+		default:
+			return err
+		}
+	}
+	t.addFailed(po.run, f, s.srv.o.Now())
+	s.tell(f)
+	return nil
+}
+
+// executeFailed runs a held statement where the transaction has failed already: the server refuses it.
+func (s *session) executeFailed(po *portal, rows int32) error {
+	s.q.push(owed{kind: 'E'})
+	return s.bw.Execute(po.name, rows)
+}
+
+// executeAgain runs a portal that is at its end. PostgreSQL refuses that for a statement without RETURNING.
+func (s *session) executeAgain(po *portal, rows int32) error {
+	if po.ps.plan.OwnRows || !po.ps.st.Returning && po.ps.st.Class != parser.ClassRead && po.ps.st.Class != parser.ClassOpaque {
+		return s.refuse(&plainError{fmt.Sprintf("portal %q cannot be run", po.name), errPortalRun})
+	}
+	s.q.push(owed{kind: 'E', shape: shapeOf(po.ps.plan), run: nil})
+	return s.bw.Execute(po.name, rows)
+}
+
+// answer gives the client what ended an Execute.
+func (s *session) answer(r *run) {
+	s.cw.write(false, func(w *wire.Writer) {
+		if r.ended == 'C' {
+			_ = w.Start('C').String(r.tag).End() // sticks
+			return
+		}
+		_ = w.Empty(r.ended)
+	})
+}
+
+// drainPortal runs a portal that is suspended to its end, so that no image is missing. PostgreSQL has done the whole
+// statement at its first Execute; the rows that are left go to capture only.
+func (s *session) drainPortal(po *portal) error {
+	if po.run == nil || po.run.ended != 's' || s.tx == nil {
+		return nil
+	}
+	po.run.ended = 0
+	seq := s.q.push(owed{kind: 'E', mode: modeOwn, run: po.run, shape: shapeNone})
+	_ = s.bw.Execute(po.name, 0) // sticks
+	_ = s.bw.Empty('H')
+	if err := s.collect(seq, nil, false); err != nil {
+		return err
+	}
+	return s.finish(s.tx, po.run)
+}
+
+// drainAll does so for all portals of the transaction.
+func (s *session) drainAll(t *tx) error {
+	for _, po := range t.pending {
+		if err := s.drainPortal(po); err != nil {
+			return err
+		}
+	}
+	t.pending = nil
+	return nil
+}
+
+// settleReady waits while a ReadyForQuery is owed: the transaction status decides what follows.
+func (s *session) settleReady() error {
+	if s.q.state().ready == 0 {
+		return nil
+	}
+	return s.settle()
+}
+
+// onSync ends the client's segment. An implicit transaction that wrote commits here.
+func (s *session) onSync() error {
+	if err := s.cr.Skip(); err != nil {
+		return err
+	}
+	t := s.tx
+	if t == nil || t.explicit {
+		if s.spliced() {
+			if err := s.flushSpliced(); err != nil {
+				return err
+			}
+		}
+		s.segment, s.skipping = false, false
+		s.q.push(owed{kind: 'S'})
+		return s.bw.Empty('S')
+	}
+	return s.syncImplicit(t)
+}
+
+// flushSpliced finds out about a Parse of changed text before the segment ends.
+func (s *session) flushSpliced() error {
+	_ = s.bw.Empty('H') // sticks
+	return s.answers()
+}
+
+// syncImplicit commits the implicit transaction of a segment.
+func (s *session) syncImplicit(t *tx) error {
+	s.segment = false
+	failed := s.skipping || s.q.state().failed
+	s.skipping = false
+	if !failed {
+		if err := s.drainAll(t); err != nil {
+			failed = true
+			if e := s.poison(); e != nil {
+				return e
+			}
+			s.tell(err)
+		}
+	}
+	if failed || !t.wrote() {
+		return s.syncPlain(t, failed)
+	}
+	outcome, err := s.commitFlight(t, nil)
+	if outcome == outcomeLost {
+		return err
+	}
+	if err != nil {
+		s.tell(err)
+	}
+	s.readyForQuery('I')
+	return nil
+}
+
+// syncPlain sends the Sync of a transaction that failed or wrote nothing.
+func (s *session) syncPlain(t *tx, failed bool) error {
+	seq := s.q.push(owed{kind: 'S', mode: modeOwn})
+	_ = s.bw.Empty('S') // sticks
+	err := s.collect(seq, nil, false)
+	if err != nil {
+		failed = true
+		if err := s.toldFailure(err); err != nil {
+			return err
+		}
+		if err := s.settle(); err != nil {
+			return err
+		}
+	}
+	o := journal.OutcomeCommitted
+	if failed {
+		o = journal.OutcomeAborted
+	}
+	s.attempt(t, o)
+	s.end(!failed)
+	s.readyForQuery(s.q.state().status)
+	return nil
+}
+
+// readyForQuery tells the client that it is its turn.
+func (s *session) readyForQuery(status byte) {
+	s.cw.write(true, func(w *wire.Writer) { _ = w.Start('Z').Byte(status).End() })
+}

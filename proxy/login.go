@@ -1,0 +1,275 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"pgproxy/proxy/wire"
+)
+
+// Bounds of the login phase.
+const (
+	maxAuthRounds   = 20       // messages the client may be asked for (as CockroachDB's sqlproxy)
+	maxAuthMessage  = 64 << 10 // bytes of one message of either side (PostgreSQL: PG_MAX_AUTH_TOKEN_LENGTH)
+	maxLoginFrames  = 1000     // frames of the server before the first ReadyForQuery
+	maxRequestsEach = 1        // SSLRequest and GSSENCRequest, as PostgreSQL takes them
+)
+
+// login takes a new connection through the first packets. Whatever does not stand here closes it.
+//
+//	client                  answer                       next
+//	SSLRequest, GSSENCReq.  N (each once)                first packets
+//	CancelRequest           none; the server's close     end
+//	3.x startup             relayed to a new server      authentication: authenticate
+//	anything else           FATAL, or just closed        end
+func (s *Server) login(c net.Conn, id uint64, full bool) {
+	deadline := s.o.Now().Add(s.o.LoginTimeout)
+	_ = c.SetDeadline(deadline)
+	var tlsAsked, gssAsked int
+	for {
+		st, err := wire.ReadStartup(c)
+		if err != nil {
+			return // as PostgreSQL: garbage gets no answer
+		}
+		switch {
+		case st.Code == wire.CodeTLS && tlsAsked < maxRequestsEach:
+			tlsAsked++
+			if _, err := c.Write([]byte{'N'}); err != nil { // TLS from clients has its place here
+				return
+			}
+		case st.Code == wire.CodeGSS && gssAsked < maxRequestsEach:
+			gssAsked++
+			if _, err := c.Write([]byte{'N'}); err != nil {
+				return
+			}
+		case st.Code == wire.CodeCancel:
+			s.cancel(c, st)
+			return
+		case full:
+			fatal(c, errTooManyClients)
+			return
+		case st.Code>>16 == 3 || st.Code>>16 != 1234:
+			// Other major versions are the server's to refuse.
+			s.connect(c, id, st, deadline)
+			return
+		default:
+			fatal(c, fmt.Errorf("%w: unexpected request code %d", errLoginProtocol, st.Code))
+			return
+		}
+	}
+}
+
+// fatal tells a client why it is closed.
+func fatal(c net.Conn, err error) {
+	w := wire.NewWriter(c)
+	_ = w.Fields('E', clientError(err, "FATAL"))
+	_ = w.Flush() // the connection is closed next
+}
+
+// connect opens the client's own server connection, relays the login, and runs the session.
+func (s *Server) connect(c net.Conn, id uint64, st *wire.Startup, deadline time.Time) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	b, err := s.dial(ctx)
+	if err != nil {
+		s.o.Logger.Error("cannot reach the database", "err", err)
+		fatal(c, &upstreamError{err})
+		return
+	}
+	defer b.Close()
+	_ = b.SetDeadline(deadline)
+	ss := newSession(s, id, c, b)
+	ss.identify(st)
+	if _, err := b.Write(st.Raw); err != nil {
+		fatal(c, &upstreamError{err})
+		return
+	}
+	ok, err := ss.authenticate()
+	if err != nil {
+		if errors.Is(err, errLoginProtocol) {
+			fatal(c, err)
+		}
+		s.o.Logger.Debug("login failed", "session", id, "err", err)
+		return
+	}
+	if !ok {
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	_ = b.SetDeadline(time.Time{})
+	s.metrics.Logins.Add(1)
+	if ss.replication {
+		ss.passThrough()
+		return
+	}
+	if !s.enter(ss) {
+		fatal(c, errShutdown)
+		return
+	}
+	defer s.leave(ss)
+	ss.run()
+}
+
+// dial opens a server connection, with TLS if the upstream is configured so.
+func (s *Server) dial(ctx context.Context) (net.Conn, error) {
+	b, err := s.o.Dial(ctx)
+	if err != nil || s.o.UpstreamTLS == nil {
+		return b, err
+	}
+	if d, ok := ctx.Deadline(); ok {
+		_ = b.SetDeadline(d)
+	}
+	var ask [8]byte
+	binary.BigEndian.PutUint32(ask[:], 8)
+	binary.BigEndian.PutUint32(ask[4:], wire.CodeTLS)
+	var answer [1]byte
+	if _, err = b.Write(ask[:]); err == nil {
+		_, err = io.ReadFull(b, answer[:])
+	}
+	if err == nil && answer[0] != 'S' {
+		err = errors.New("the server does not offer TLS")
+	}
+	if err != nil {
+		_ = b.Close()
+		return nil, fmt.Errorf("ask the server for TLS: %w", err)
+	}
+	t := tls.Client(b, s.o.UpstreamTLS)
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = b.Close()
+		return nil, fmt.Errorf("TLS with the server: %w", err)
+	}
+	return t, nil
+}
+
+// identify notes who logs in, from the startup packet.
+func (s *session) identify(st *wire.Startup) {
+	s.user = st.Get("user")
+	s.database = st.Get("database")
+	if s.database == "" {
+		s.database = s.user
+	}
+	s.application = st.Get("application_name")
+	switch strings.ToLower(st.Get("replication")) {
+	case "", "false", "off", "no", "0", "f", "n", "of":
+	default:
+		s.replication = true
+	}
+	s.client = "local"
+	if a, ok := s.cc.RemoteAddr().(*net.TCPAddr); ok {
+		s.client = a.String()
+	}
+}
+
+// authenticate relays everything up to the first ReadyForQuery. ok is false if the server refused the client, which knows.
+func (s *session) authenticate() (ok bool, err error) {
+	rounds, done := 0, false
+	for range maxLoginFrames {
+		typ, n, err := s.br.Next()
+		if err != nil {
+			return false, fmt.Errorf("read the server's login answer: %w", err)
+		}
+		if n > maxAuthMessage {
+			return false, fmt.Errorf("login answer %q of %d bytes: %w", typ, n, wire.ErrTooLarge)
+		}
+		body, err := s.br.Body(maxAuthMessage)
+		if err != nil {
+			return false, fmt.Errorf("read the server's login answer: %w", err)
+		}
+		ask := false
+		switch typ {
+		case 'R':
+			if done || len(body) < 4 {
+				return false, fmt.Errorf("authentication message: %w", wire.ErrMalformed)
+			}
+			var kind uint32
+			body, kind = s.authRequest(body)
+			done = kind == 0
+			ask = kind != 0 && kind != 12 // AuthenticationOk and AuthenticationSASLFinal want no answer
+		case 'K':
+			s.noteKey(body)
+		case 'S':
+			s.noteParameter(body)
+		case 'v', 'N', 'E', 'Z':
+		default:
+			return false, fmt.Errorf("message %q during login: %w", typ, wire.ErrMalformed)
+		}
+		_ = s.cw.w.Frame(typ, body) // sticks
+		if typ == 'E' {
+			s.cw.flush()
+			return false, nil
+		}
+		if typ == 'Z' {
+			if !done || len(body) != 1 {
+				return false, fmt.Errorf("early ReadyForQuery: %w", wire.ErrMalformed)
+			}
+			s.q.status = body[0]
+			s.cw.flush()
+			return true, nil
+		}
+		if ask {
+			if rounds++; rounds > maxAuthRounds {
+				return false, fmt.Errorf("more than %d rounds: %w", maxAuthRounds, errLoginProtocol)
+			}
+			s.cw.flush()
+			if err := s.relayAuthAnswer(); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, fmt.Errorf("more than %d messages: %w", maxLoginFrames, errLoginProtocol)
+}
+
+// relayAuthAnswer passes on the one message that the client owes now; any other type ends the connection.
+func (s *session) relayAuthAnswer() error {
+	typ, n, err := s.cr.Next()
+	if err != nil {
+		return fmt.Errorf("read the client's login answer: %w", err)
+	}
+	if typ != 'p' {
+		return fmt.Errorf("%w: expected password response, got message type %d", errLoginProtocol, typ)
+	}
+	if n > maxAuthMessage {
+		return fmt.Errorf("%w: invalid message length", errLoginProtocol)
+	}
+	if err := s.cr.Forward(s.bw); err != nil {
+		return fmt.Errorf("relay the client's login answer: %w", err)
+	}
+	return s.bw.Flush()
+}
+
+// authRequest gives the request's kind and, where the server's leg has TLS, takes SCRAM-SHA-256-PLUS out of the offer: the
+// client would bind to a channel that is not the server's.
+func (s *session) authRequest(body []byte) ([]byte, uint32) {
+	kind := binary.BigEndian.Uint32(body)
+	if kind != 10 || s.srv.o.UpstreamTLS == nil {
+		return body, kind
+	}
+	out := append([]byte(nil), body[:4]...)
+	for _, m := range strings.Split(strings.TrimRight(string(body[4:]), "\x00"), "\x00") {
+		if !strings.HasSuffix(m, "-PLUS") {
+			out = append(append(out, m...), 0)
+		}
+	}
+	return append(out, 0), kind
+}
+
+// passThrough copies both ways without looking: replication connections.
+func (s *session) passThrough() {
+	s.srv.o.Logger.Info("replication connection passes through", "session", s.id, "user", s.user, "client", s.client)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.br.Drain(s.cc) // whichever side ends first ends both
+		_ = s.cc.Close()
+	}()
+	_ = s.cr.Drain(s.bc)
+	_ = s.bc.Close()
+	<-done
+}

@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"pgproxy/journal"
+	"pgproxy/parser"
+	"pgproxy/proxy/capture"
+)
+
+// Defaults of Options.
+const (
+	DefaultLoginTimeout = 60 * time.Second // as PostgreSQL's authentication_timeout
+	DefaultMaxClients   = 1000
+	DefaultMaxText      = 64 << 20  // bytes of a Query or Parse that pgproxy must read
+	DefaultMaxTx        = 256 << 20 // bytes of row images of one transaction
+	DefaultMaxPrepared  = 100_000   // prepared statements and portals that write, per session
+)
+
+// Journal is what the proxy needs of the journal; *journal.Journal implements it.
+type Journal interface {
+	// Seal makes the intent durable; see journal.Journal.Seal. Called by session goroutines, many at once.
+	Seal(ctx context.Context, tx *journal.Tx) (*journal.Intent, error)
+	// Attempt records what did not commit, or wrote nothing.
+	Attempt(tx *journal.Tx, o journal.Outcome) error
+	// InDoubt lists the intents that the resolver must settle.
+	InDoubt() []*journal.Intent
+	Identity() journal.Identity
+}
+
+// Options of a Server. Dial, Connect, Journal, Parser and Capturer are required.
+type Options struct {
+	// Dial opens a plain connection to the upstream server (TCP or unix socket).
+	Dial func(ctx context.Context) (net.Conn, error)
+	// UpstreamTLS, if set, is used on the connection to the server, after an SSLRequest. SCRAM with channel binding cannot
+	// be relayed then and is taken out of the server's offer.
+	UpstreamTLS *tls.Config
+	// Connect opens pgproxy's own connection to a database of the upstream server (marker table, recovery).
+	Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
+
+	Journal  Journal
+	Parser   *parser.Parser
+	Capturer *capture.Capturer
+	Logger   *slog.Logger     // default: discards
+	Now      func() time.Time // required
+	Rand     io.Reader        // required: source of marker ids
+	Fault    func(point string)
+	// Writable says why writes are refused at the moment (not admitted yet, retired...); nil if they are not.
+	Writable func() error
+
+	LoginTimeout time.Duration
+	MaxClients   int
+	MaxText      int
+	MaxTx        int64
+	MaxPrepared  int
+}
+
+func (o *Options) fill() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Fault == nil {
+		o.Fault = func(string) {}
+	}
+	if o.Writable == nil {
+		o.Writable = func() error { return nil }
+	}
+	setDefault(&o.LoginTimeout, DefaultLoginTimeout)
+	setDefault(&o.MaxClients, DefaultMaxClients)
+	setDefault(&o.MaxText, DefaultMaxText)
+	setDefault(&o.MaxTx, int64(DefaultMaxTx))
+	setDefault(&o.MaxPrepared, DefaultMaxPrepared)
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

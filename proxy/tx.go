@@ -1,0 +1,258 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"pgproxy/journal"
+	"pgproxy/parser"
+	"pgproxy/proxy/capture"
+	"pgproxy/proxy/wire"
+)
+
+// tx is the client's open transaction, from its first held statement on.
+type tx struct {
+	explicit bool // a block of the client's is open; else it ends with the segment or string
+	block    bool // pgproxy's own BEGIN around a string of several statements
+	start    time.Time
+	marker   [16]byte
+	marked   bool // the marker row is written already
+	stmts    []journal.Statement
+	state    capture.TxState
+	saves    []save
+	bytes    int64 // of images, about
+	schema   bool  // it changed the schema
+	xid      uint64
+	pending  []*portal // executed in part: drained before the commit
+}
+
+// save is a savepoint: what came before it.
+type save struct {
+	name string
+	n    int
+}
+
+// begin makes the transaction that the next held statement belongs to.
+func (s *session) begin() (*tx, error) {
+	if s.tx != nil {
+		return s.tx, nil
+	}
+	t := &tx{explicit: s.q.state().status != 'I', start: s.srv.o.Now()}
+	if _, err := io.ReadFull(s.srv.o.Rand, t.marker[:]); err != nil {
+		return nil, err
+	}
+	s.tx = t
+	s.q.observe(true)
+	if !t.explicit {
+		s.hold(true)
+	}
+	return t, nil
+}
+
+// hold keeps back what may wait: answers to the client and trailing messages to the server.
+func (s *session) hold(on bool) {
+	if s.holding != on {
+		s.holding = on
+		s.cw.setHold(on)
+	}
+}
+
+// end forgets the transaction.
+func (s *session) end(committed bool) {
+	t := s.tx
+	s.tx = nil
+	s.q.observe(false)
+	s.hold(false)
+	clear(s.portals)
+	s.cap.EndTransaction(committed)
+	if s.altered {
+		s.cap.Altered()
+		s.altered = false
+	}
+	if t != nil && t.schema && committed {
+		s.srv.o.Capturer.Invalidate(s.database)
+	}
+}
+
+// add puts a statement that ran into the record.
+func (t *tx) add(r *run, e capture.Effect, now time.Time) *journal.Statement {
+	r.noted = true
+	st := statementRecord(r, now)
+	st.Tables, st.Capture, st.Note, st.Changes, st.Replay = e.Tables, e.Capture, e.Note, e.Changes, e.Replay
+	if st.Replay != nil {
+		replay := *st.Replay
+		replay.Params = r.params
+		st.Replay = &replay
+	}
+	st.RowsAffected = affected(r.tag)
+	t.schema = t.schema || r.st.AltersSchema
+	t.bytes += size(&st)
+	t.stmts = append(t.stmts, st)
+	return &t.stmts[len(t.stmts)-1]
+}
+
+// addFailed puts a statement that failed into the record.
+func (t *tx) addFailed(r *run, err error, now time.Time) {
+	r.noted = true
+	st := statementRecord(r, now)
+	st.RowsAffected = -1
+	st.SQLState, st.Message = describe(err)
+	t.stmts = append(t.stmts, st)
+}
+
+func describe(err error) (code, message string) {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.fields.Get(wire.FieldSQLState), f.fields.Get(wire.FieldMessage)
+	}
+	code, _ = sqlstate(err)
+	return code, err.Error()
+}
+
+func statementRecord(r *run, now time.Time) journal.Statement {
+	st := journal.Statement{Command: r.st.Command, Params: r.params, Start: r.start, Duration: now.Sub(r.start)}
+	if r.st.Command == "" {
+		st.Query = parser.RedactUnread(r.st.Text)
+	} else {
+		st.Query = r.st.Redact()
+	}
+	return st
+}
+
+// size estimates what a statement's images take.
+func size(st *journal.Statement) int64 {
+	n := int64(len(st.Query)) + 256
+	for i := range st.Changes {
+		c := &st.Changes[i]
+		for _, row := range [2][]journal.Value{c.Before, c.After} {
+			for j := range row {
+				n += int64(len(row[j].Data)) + 24
+			}
+		}
+	}
+	return n
+}
+
+// wrote reports whether the transaction has an effect that the journal must have before the commit.
+func (t *tx) wrote() bool {
+	for i := range t.stmts {
+		if effective(&t.stmts[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func effective(st *journal.Statement) bool {
+	if st.RolledBack || st.SQLState != "" {
+		return false
+	}
+	switch st.Capture {
+	case journal.CaptureNone, journal.CaptureLocal:
+		return len(st.Changes) > 0
+	case journal.CaptureExact, journal.CaptureCopy:
+		return len(st.Changes) > 0
+	}
+	return true
+}
+
+// worthAttempt reports whether a transaction that was not sealed should stand in the journal: it tried to write.
+func (t *tx) worthAttempt() bool {
+	for i := range t.stmts {
+		st := &t.stmts[i]
+		if st.SQLState != "" || st.Capture != journal.CaptureNone || !readsOnly(st.Command) {
+			return true
+		}
+	}
+	return false
+}
+
+func readsOnly(command string) bool {
+	switch command {
+	case "SELECT", "SHOW", "EXPLAIN", "VALUES", "TABLE", "FETCH", "":
+		return true
+	}
+	return false
+}
+
+// savepoint, release and rollbackTo mirror the client's savepoints.
+func (t *tx) savepoint(name string) {
+	t.saves = append(t.saves, save{name, len(t.stmts)})
+	t.state.Savepoint(name)
+}
+
+func (t *tx) release(name string) {
+	for i := len(t.saves) - 1; i >= 0; i-- {
+		if t.saves[i].name == name {
+			t.saves = t.saves[:i]
+			t.state.Release(name)
+			return
+		}
+	}
+	// Set before the first held statement: it covers all of them, and nothing changes. The later ones went with it.
+	t.saves = nil
+}
+
+func (t *tx) rollbackTo(name string) {
+	from := 0 // a savepoint that is not known was set before the first held statement
+	known := false
+	for i := len(t.saves) - 1; i >= 0; i-- {
+		if t.saves[i].name == name {
+			from, known = t.saves[i].n, true
+			t.saves = t.saves[:i+1]
+			break
+		}
+	}
+	if !known {
+		t.saves = nil
+	}
+	for i := from; i < len(t.stmts); i++ {
+		t.stmts[i].RolledBack = true
+		t.stmts[i].Changes = nil
+		t.stmts[i].Replay = nil
+	}
+	if known {
+		t.state.RollbackTo(name)
+	} else {
+		t.state = capture.TxState{Relations: t.state.Relations}
+	}
+	t.pending = nil
+	t.bytes = 0
+	for i := range t.stmts {
+		t.bytes += size(&t.stmts[i])
+	}
+}
+
+// journalTx makes the record's content.
+func (s *session) journalTx(t *tx) *journal.Tx {
+	return &journal.Tx{
+		Marker: t.marker, Start: t.start, End: s.srv.o.Now(),
+		User: s.user, Database: s.database, Application: s.applicationName(), Client: s.client, Session: s.id,
+		XID: t.xid, Relations: t.state.Relations, Statements: t.stmts,
+	}
+}
+
+// attempt records a transaction that was not sealed.
+func (s *session) attempt(t *tx, o journal.Outcome) {
+	if t == nil || !t.worthAttempt() {
+		return
+	}
+	jt := s.journalTx(t)
+	if o != journal.OutcomeCommitted {
+		for i := range jt.Statements {
+			jt.Statements[i].RolledBack = jt.Statements[i].SQLState == ""
+		}
+	}
+	if err := s.srv.o.Journal.Attempt(jt, o); err != nil {
+		s.srv.o.Logger.Error("cannot record an attempt", "session", s.id, "err", err)
+	}
+}
+
+// abandon is called when the session ends: what was open is rolled back by the server.
+func (s *session) abandon(error) {
+	if s.tx != nil {
+		s.attempt(s.tx, journal.OutcomeAborted)
+		s.end(false)
+	}
+}
