@@ -16,7 +16,7 @@ func (s *shelf) After(v Vector, max int) ([]Raw, error) {
 	for size := 0; len(heads) > 0 && (len(recs) == 0 || size < max); {
 		i := leastHead(heads)
 		h := heads[i]
-		raw, err := s.published1(h)
+		raw, err := s.raw(h)
 		if err != nil {
 			return nil, fmt.Errorf("read record %s: %w", h.id, err)
 		}
@@ -87,8 +87,8 @@ func leastHead(heads []*head) int {
 	return least
 }
 
-// published1 reads the published form of h's record.
-func (s *shelf) published1(h *head) (Raw, error) {
+// raw reads the published form of h's record.
+func (s *shelf) raw(h *head) (Raw, error) {
 	stamped, err := h.segment.read(h.at[0])
 	if err != nil {
 		return Raw{}, err

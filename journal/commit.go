@@ -71,7 +71,14 @@ func (j *Journal) write(group []*ticket) error {
 		g = j.last()
 	}
 	j.o.Fault("journal.append")
-	size, err := g.append(j.durable.next, group, j.ackedBytes(group))
+	err := j.o.disk("append")
+	var size int64
+	if err == nil {
+		size, err = g.append(j.durable.next, group, j.ackedBytes(group))
+	}
+	if err == nil {
+		err = j.o.disk("appended")
+	}
 	if err != nil {
 		if err = j.classify(err); errors.Is(err, ErrFull) && g.has(j.durable.next) {
 			err = fmt.Errorf("%w: %w", errAmbiguous, err)

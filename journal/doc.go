@@ -2,16 +2,16 @@
 // what became of each, and how far everybody has come. It is kept in bbolt files; nothing here knows PostgreSQL or the
 // network.
 //
-//	 proxy: Seal ──┐  gate: sequence, HLC, Knew,    ┌─────────┐  group   ┌────────────┐
-//	 peers: Store ─┼─ Prev, rows pending ─────────> │  queue  │ ───────> │ committer  │ one transaction,
-//	 Commit/Abort ─┤  (no gate)                     └─────────┘          └─────┬──────┘ one wait for the disk
-//	 Attempt, ... ─┘                                                           v
-//	                       segments/0000000000000001.segment  (sealed: with its indexes)
-//	                       segments/00000000000007d1.segment  (the last: indexes in memory)
-//	                                                                           │
-//	 forward: After, Watch <── published in own order, all others at once <────┤
-//	 apply: Gate.Changes   <── row index: row -> records                  <────┤
-//	 audit, cmd: Scan, Get <── term and time indexes                      <────┘
+//	proxy: Seal ──┐  gate: sequence, HLC, Knew,    ┌─────────┐  group   ┌────────────┐
+//	peers: Store ─┼─ Prev, rows pending ─────────> │  queue  │ ───────> │ committer  │ one transaction,
+//	Commit/Abort ─┤  (no gate)                     └─────────┘          └─────┬──────┘ one wait for the disk
+//	Attempt, ... ─┘                                                           v
+//	                      segments/0000000000000001.segment  (sealed: with its indexes)
+//	                      segments/00000000000007d1.segment  (the last: indexes in memory)
+//	                                                                          │
+//	forward: After, Watch <── published in own order, all others at once <────┤
+//	apply: Gate.Changes   <── row index: row -> records                  <────┤
+//	audit, cmd: Scan, Get <── term and time indexes                      <────┘
 //
 // # Files
 //

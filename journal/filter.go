@@ -18,8 +18,6 @@ type Reader interface {
 	Scan(f Filter) iter.Seq2[Item, error]
 	// Get reads one record with its outcome.
 	Get(id ID) (Item, error)
-	// Conflicts gives all verdicts, the newest first.
-	Conflicts() iter.Seq2[Conflict, error]
 	// Names gives the names of all nodes that the journal knows.
 	Names() map[NodeID]string
 	Stats() Stats

@@ -18,7 +18,9 @@ type sealedAt struct {
 func (m *marks) reset() { m.applied = nil }
 
 // sealed notes an own record. The caller holds shelf.mu.
-func (m *marks) sealed(seq uint64, t hlc.Time) { m.unpublished = append(m.unpublished, sealedAt{seq, t}) }
+func (m *marks) sealed(seq uint64, t hlc.Time) {
+	m.unpublished = append(m.unpublished, sealedAt{seq, t})
+}
 
 // cut forgets own records past last, which were taken back. The caller holds shelf.mu.
 func (m *marks) cut(last uint64) {

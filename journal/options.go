@@ -52,6 +52,9 @@ type Options struct {
 	// "journal.appended" (the group is durable, nobody was told), "journal.outcome" (outcome known, not durable),
 	// "journal.roll" (next segment made, not yet used), "journal.seal" (before a closed segment's indexes are committed).
 	Fault func(point string)
+
+	// disk is asked before and after a group is written, and may answer with the disk's failure: for tests.
+	disk func(point string) error
 }
 
 // withDefaults checks the options and fills what was left out.
@@ -83,6 +86,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.disk == nil {
+		o.disk = func(string) error { return nil }
 	}
 	if o.Fault == nil {
 		o.Fault = func(string) {}
