@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"pgproxy/journal"
@@ -19,13 +20,12 @@ var (
 type fakeReader struct {
 	items []journal.Item
 	err   error // given after the last item
-	seen  []journal.Filter
+	clash []journal.Conflict
 }
 
 var _ journal.Reader = (*fakeReader)(nil)
 
 func (f *fakeReader) Scan(q journal.Filter) iter.Seq2[journal.Item, error] {
-	f.seen = append(f.seen, q)
 	return func(yield func(journal.Item, error) bool) {
 		n := 0
 		for i := range f.items {
@@ -34,6 +34,9 @@ func (f *fakeReader) Scan(q journal.Filter) iter.Seq2[journal.Item, error] {
 				it = f.items[len(f.items)-1-i]
 			}
 			if q.After != 0 && (q.Forward && it.Position <= q.After || !q.Forward && it.Position >= q.After) {
+				continue
+			}
+			if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, it.Record.Kind) {
 				continue
 			}
 			if !yield(it, nil) {
@@ -60,6 +63,16 @@ func (f *fakeReader) Get(id journal.ID) (journal.Item, error) {
 
 func (f *fakeReader) Names() map[journal.NodeID]string {
 	return map[journal.NodeID]string{nodeA: "a", nodeB: "b"}
+}
+
+func (f *fakeReader) Conflicts() iter.Seq2[journal.Conflict, error] {
+	return func(yield func(journal.Conflict, error) bool) {
+		for _, c := range f.clash {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (f *fakeReader) Stats() journal.Stats { return journal.Stats{} }

@@ -20,16 +20,15 @@ type Query struct {
 func (q Query) Run(r journal.Reader) iter.Seq2[Transaction, error] {
 	return func(yield func(Transaction, error) bool) {
 		f := q.Filter
-		f.Limit = 0 // counted here: what is not shown must not count
-		n := 0
+		f.Kinds = []journal.Kind{journal.KindTx, journal.KindVoid}
+		if q.All {
+			f.Kinds = append(f.Kinds, journal.KindMember, journal.KindBeat)
+		}
 		names := r.Names()
 		for it, err := range r.Scan(f) {
 			if err != nil {
 				yield(Transaction{}, err)
 				return
-			}
-			if !q.wants(it) {
-				continue
 			}
 			if _, known := names[it.Record.Origin]; !known {
 				names = r.Names() // a node admitted since
@@ -37,19 +36,8 @@ func (q Query) Run(r journal.Reader) iter.Seq2[Transaction, error] {
 			if !yield(NewTransaction(it, names), nil) {
 				return
 			}
-			if n++; n == q.Limit {
-				return
-			}
 		}
 	}
-}
-
-func (q Query) wants(it journal.Item) bool {
-	switch it.Record.Kind {
-	case journal.KindTx, journal.KindVoid:
-		return true
-	}
-	return q.All
 }
 
 // Get gives one record by the name people use: ORIGIN/SEQ, with the origin's name or id.

@@ -28,6 +28,7 @@ type Transaction struct {
 	Incarnation uint64            `json:"incarnation,omitempty"`
 	Knew        map[string]uint64 `json:"knew,omitempty"` // what its author's database held, by node name
 	Marker      string            `json:"marker,omitempty"`
+	Reason      string            `json:"reason,omitempty"` // why an own transaction aborted, where one record is asked for
 	Member      *Member           `json:"member,omitempty"`
 	Position    uint64            `json:"position"` // place in this node's journal, to page on from; differs between nodes
 }
@@ -74,8 +75,8 @@ func NewTransaction(it journal.Item, names map[journal.NodeID]string) Transactio
 	r := it.Record
 	t := Transaction{
 		Origin: name(names, r.Origin), OriginID: r.Origin.String(), Seq: r.Seq, HLC: formatHLC(r.HLC),
-		Time: wall(r.HLC), Outcome: OutcomeName(it.Outcome), Kind: kindName(r), Incarnation: r.Incarnation,
-		Position: it.Position, Statements: []Statement{},
+		Time: r.HLC.Wall(), Outcome: OutcomeName(it.Outcome), Kind: kindName(r), Incarnation: r.Incarnation,
+		Position: it.Position, Reason: it.Reason, Statements: []Statement{},
 	}
 	if len(r.Knew) > 0 {
 		t.Knew = make(map[string]uint64, len(r.Knew))
@@ -203,13 +204,10 @@ func name(names map[journal.NodeID]string, n journal.NodeID) string {
 	return n.String()
 }
 
-// wall is the physical part of t.
-func wall(t hlc.Time) time.Time { return time.UnixMilli(int64(t >> 16)).UTC() }
-
 // formatHLC gives the time and the counter (hexadecimal), so that texts sort as the times do.
 func formatHLC(t hlc.Time) string {
 	if t == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s/%04x", wall(t).Format("2006-01-02T15:04:05.000Z"), uint16(t))
+	return fmt.Sprintf("%s/%04x", t.Wall().Format("2006-01-02T15:04:05.000Z"), t.Counter())
 }

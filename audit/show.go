@@ -19,6 +19,9 @@ func Show(w io.Writer, t *Transaction) error {
 	p.line("application  %s", Cell(t.Application))
 	p.line("client       %s", Cell(t.Client))
 	p.line("xid          %d", t.XID)
+	if t.Reason != "" {
+		p.line("reason       %s", Line(t.Reason))
+	}
 	if t.Kind != "transaction" {
 		p.line("kind         %s", t.Kind)
 	}
@@ -112,4 +115,34 @@ func opName(op string) string {
 		return "delete"
 	}
 	return op
+}
+
+// Summary is the row's change in one line: changed columns as old -> new, or the whole row.
+func (r *Row) Summary() string {
+	var parts []string
+	old := map[string]Value{}
+	if r.Before != nil {
+		for _, c := range *r.Before {
+			old[c.Name] = c.Value
+		}
+	}
+	show := r.After
+	if show == nil {
+		show = r.Before
+	}
+	if show == nil {
+		return opName(r.Op)
+	}
+	for _, c := range *show {
+		before, known := old[c.Name]
+		switch {
+		case r.Op != "U":
+			parts = append(parts, c.Name+"="+c.Value.String())
+		case known && before != c.Value:
+			parts = append(parts, c.Name+": "+before.String()+" -> "+c.Value.String())
+		case !known:
+			parts = append(parts, c.Name+": "+c.Value.String())
+		}
+	}
+	return opName(r.Op) + " " + strings.Join(parts, ", ")
 }

@@ -7,7 +7,7 @@
 //	GET  /v1/stats              one journal.Stats
 //	GET  /v1/journal?...        stream of audit.Transaction
 //	GET  /v1/journal/ORIGIN/SEQ one audit.Transaction
-//	GET  /v1/conflicts?limit=   stream of Conflict
+//	GET  /v1/conflicts?limit=   stream of audit.Conflict
 //	POST /v1/drain?peer=&timeout=     stream of DrainProgress
 //	POST /v1/verify?database=&table=  stream of VerifyProgress
 //

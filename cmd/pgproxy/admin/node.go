@@ -19,7 +19,6 @@ type Node interface {
 	Drain(ctx context.Context, peer string, timeout time.Duration, report func(DrainProgress) error) error
 	// Verify reports each table and peer compared. It returns an Error with ExitDifference or ExitUnreachable accordingly.
 	Verify(ctx context.Context, database, table string, report func(VerifyProgress) error) error
-	Conflicts(ctx context.Context, limit int, give func(Conflict) error) error
 }
 
 // JournalQuery is a query for the journal in the form in which it travels.

@@ -97,7 +97,19 @@ func (s *Server) conflicts(w http.ResponseWriter, r *http.Request) {
 		limit = 0
 	}
 	out := newStream(w)
-	out.end(s.node.Conflicts(r.Context(), limit, func(c Conflict) error { return out.item(c) }))
+	for k, err := range audit.Conflicts(s.node.Journal(), limit) {
+		if err == nil {
+			err = r.Context().Err()
+		}
+		if err == nil {
+			err = out.item(k)
+		}
+		if err != nil {
+			out.end(err)
+			return
+		}
+	}
+	out.end(nil)
 }
 
 func (s *Server) drain(w http.ResponseWriter, r *http.Request) {

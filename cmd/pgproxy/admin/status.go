@@ -100,30 +100,3 @@ type KeyDiff struct {
 	Key  string `json:"key"`
 	What string `json:"what"` // differs, only here, only there
 }
-
-// Conflict is a verdict as this node derived it.
-type Conflict struct {
-	Kind     string            `json:"kind"`
-	Time     time.Time         `json:"time"`
-	Database string            `json:"database"`
-	Schema   string            `json:"schema"`
-	Table    string            `json:"table"`
-	Key      map[string]string `json:"key"`
-	Columns  []string          `json:"columns,omitempty"`
-	Rule     string            `json:"rule"`
-	Winner   Side              `json:"winner"`
-	Loser    Side              `json:"loser"`
-	LoserSQL string            `json:"loser_sql,omitempty"`
-}
-
-// Side is one of the two transactions of a conflict.
-type Side struct {
-	Origin  string   `json:"origin"`
-	Seq     uint64   `json:"seq"`
-	User    string   `json:"user,omitempty"`
-	Client  string   `json:"client,omitempty"`
-	Time    string   `json:"time,omitempty"`
-	Queries []string `json:"queries,omitempty"`
-	Before  string   `json:"before,omitempty"` // the row, as JSON
-	After   string   `json:"after,omitempty"`
-}

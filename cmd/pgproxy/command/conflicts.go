@@ -12,6 +12,7 @@ import (
 
 	"pgproxy/audit"
 	"pgproxy/cmd/pgproxy/admin"
+	"pgproxy/journal"
 )
 
 func (c *cli) conflicts() *cobra.Command {
@@ -25,11 +26,7 @@ func (c *cli) conflicts() *cobra.Command {
   pgproxy conflicts ls --data-dir ./a -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := dir.running()
-			if err != nil {
-				return err
-			}
-			return c.listConflicts(cmd.Context(), client, limit, format)
+			return c.listConflicts(cmd.Context(), dir, limit, format)
 		},
 	}
 	dir = c.dataDir(ls.Flags())
@@ -42,19 +39,33 @@ func (c *cli) conflicts() *cobra.Command {
 	}, ls)
 }
 
-func (c *cli) listConflicts(ctx context.Context, client *admin.Client, limit int, format string) error {
+func (c *cli) listConflicts(ctx context.Context, dir *dataDir, limit int, format string) error {
 	n := 0
-	err := client.Conflicts(ctx, limit, func(raw []byte) error {
+	show := func(k *audit.Conflict) error {
 		n++
 		if format == "json" {
-			_, err := fmt.Fprintf(c.Stdout, "%s\n", raw)
-			return err
+			return writeJSON(c.Stdout, k)
 		}
-		var k admin.Conflict
-		if err := json.Unmarshal(raw, &k); err != nil {
-			return err
+		return c.printConflict(k)
+	}
+	err := dir.read(ctx, func(client *admin.Client) error {
+		return client.Conflicts(ctx, limit, func(raw []byte) error {
+			var k audit.Conflict
+			if err := json.Unmarshal(raw, &k); err != nil {
+				return err
+			}
+			return show(&k)
+		})
+	}, func(r journal.Reader) error {
+		for k, err := range audit.Conflicts(r, limit) {
+			if err == nil {
+				err = show(&k)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return c.printConflict(&k)
+		return nil
 	})
 	if err == nil && format != "json" {
 		_, err = fmt.Fprintf(c.Stdout, "(%d conflicts)\n", n)
@@ -63,7 +74,7 @@ func (c *cli) listConflicts(ctx context.Context, client *admin.Client, limit int
 }
 
 // printConflict shows one conflict as a short block: what, where, who won, who lost, and how to bring it back.
-func (c *cli) printConflict(k *admin.Conflict) error {
+func (c *cli) printConflict(k *audit.Conflict) error {
 	keys := make([]string, 0, len(k.Key))
 	for col, v := range k.Key {
 		keys = append(keys, col+"="+v)
@@ -75,18 +86,18 @@ func (c *cli) printConflict(k *admin.Conflict) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s  (%s)\n", k.Time.UTC().Format(time.DateTime), k.Kind, audit.Line(where), audit.Line(k.Rule))
-	for _, s := range []struct {
-		role string
-		side *admin.Side
-	}{{"won ", &k.Winner}, {"lost", &k.Loser}} {
-		fmt.Fprintf(&b, "  %s  %s/%d  %s  %s\n", s.role, s.side.Origin, s.side.Seq, audit.Line(s.side.User), audit.Line(strings.Join(s.side.Queries, "; ")))
-		if s.side.Before != "" || s.side.After != "" {
-			fmt.Fprintf(&b, "        %s -> %s\n", audit.Line(s.side.Before), audit.Line(s.side.After))
-		}
-	}
+	sideText(&b, "stands  ", &k.Winner)
+	sideText(&b, "gave way", &k.Loser)
 	if k.LoserSQL != "" {
 		fmt.Fprintf(&b, "  to bring it back: %s\n", audit.Line(k.LoserSQL))
 	}
 	_, err := fmt.Fprintln(c.Stdout, b.String())
 	return err
+}
+
+func sideText(b *strings.Builder, role string, s *audit.Side) {
+	fmt.Fprintf(b, "  %s  %s/%d  %s  %s%s\n", role, s.Origin, s.Seq, audit.Line(s.User), audit.Line(strings.Join(s.Queries, "; ")), audit.Line(s.Missing))
+	for i := range s.Rows {
+		fmt.Fprintf(b, "            %s\n", audit.Line(s.Rows[i].Summary()))
+	}
 }

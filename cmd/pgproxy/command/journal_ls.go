@@ -74,7 +74,7 @@ func (l *listing) bind(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	l.dir = l.c.dataDir(fs)
 	fs.StringVar(&l.since, "since", "", "not before `T`")
-	fs.StringVar(&l.until, "until", "", "before `T`")
+	fs.StringVar(&l.until, "until", "", "not after `T`")
 	fs.StringVar(&l.query.User, "user", "", "of this login user")
 	fs.StringVar(&l.query.Database, "database", "", "in this database")
 	fs.StringVar(&l.query.Table, "table", "", "that touched this table: name or schema.name")

@@ -34,7 +34,7 @@ type Peer struct{ Name, Addr string }
 const (
 	DefaultListen          = "127.0.0.1:6433"
 	DefaultJournalMax      = Size(0)
-	DefaultJournalSegment  = 256 * MiB
+	DefaultJournalSegment  = 64 * MiB
 	DefaultTransactionMax  = 256 * MiB
 	DefaultMaxClients      = 1000
 	DefaultShutdownTimeout = 10 * time.Second

@@ -1,0 +1,168 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pgproxy/cmd/pgproxy/admin"
+	"pgproxy/forward"
+	"pgproxy/journal"
+)
+
+var _ admin.Node = (*node)(nil)
+
+// Journal implements admin.Node.
+func (n *node) Journal() journal.Reader { return n.journal }
+
+// Wake implements admin.Node.
+func (n *node) Wake() (<-chan struct{}, func()) { return n.journal.Watch() }
+
+// starting is the answer to what needs the rooms before they are made.
+func (n *node) starting() error {
+	if n.state.Load() == "starting" {
+		return admin.Fail(admin.ExitUnreachable, "try again in a moment", "node %s is still starting", n.set.Node)
+	}
+	return nil
+}
+
+// Drain implements admin.Node.
+func (n *node) Drain(ctx context.Context, peer string, timeout time.Duration, report func(admin.DrainProgress) error) error {
+	if err := n.starting(); err != nil {
+		return err
+	}
+	const every = time.Second // how often the counts are reported while nothing changes
+	begin := n.c.Now()
+	target := n.forwarder.Target()
+	n.forwarder.Kick()
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		changed := n.forwarder.Changed()
+		p, err := n.drainProgress(target, peer)
+		if err != nil {
+			return err
+		}
+		p.Elapsed = n.c.Now().Sub(begin).Seconds()
+		if err := report(p); err != nil || p.Done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late.C:
+			return admin.Fail(admin.ExitDifference, "pgproxy status --data-dir "+n.set.DataDir+" shows the links", "not drained after %s: %s", timeout, drainText(p))
+		case <-changed:
+		case <-tick.C:
+			n.forwarder.Kick()
+		}
+	}
+}
+
+// drainProgress counts what the peers lack of target.
+func (n *node) drainProgress(target journal.Vector, peer string) (admin.DrainProgress, error) {
+	pending, err := n.forwarder.Pending(target, peer)
+	if errors.Is(err, forward.ErrUnknownPeer) {
+		return admin.DrainProgress{}, n.unknownPeer(peer)
+	}
+	if err != nil {
+		return admin.DrainProgress{}, err
+	}
+	p := admin.DrainProgress{Done: true, Peers: []admin.DrainCount{}}
+	for _, s := range n.forwarder.Status() {
+		left, wanted := pending[s.Name]
+		if !wanted {
+			continue
+		}
+		p.Peers = append(p.Peers, admin.DrainCount{Peer: s.Name, Connected: s.Connected, Left: int64(left), LastError: s.LastError})
+		p.Done = p.Done && left == 0
+	}
+	return p, nil
+}
+
+func (n *node) unknownPeer(peer string) error {
+	var names []string
+	for _, s := range n.forwarder.Status() {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	return admin.Fail(admin.ExitUsage, "", "node %s has no peer %q (it has: %s)", n.set.Node, peer, strings.Join(names, ", "))
+}
+
+// Verify implements admin.Node.
+func (n *node) Verify(ctx context.Context, database, table string, report func(admin.VerifyProgress) error) error {
+	if err := n.starting(); err != nil {
+		return err
+	}
+	var different, unreachable, failed []string
+	for r := range n.forwarder.Verify(ctx, forward.VerifyOptions{Database: database, Table: table}) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := verifyProgress(&r)
+		if err := report(p); err != nil {
+			return err
+		}
+		what := strings.TrimSpace(p.Database + " " + p.Table + " with " + r.Peer)
+		switch {
+		case p.Unreachable:
+			unreachable = append(unreachable, r.Peer)
+		case r.Err != nil:
+			failed = append(failed, what+": "+r.Err.Error())
+		case !r.Equal():
+			different = append(different, what)
+		}
+	}
+	switch {
+	case len(different) > 0:
+		return admin.Fail(admin.ExitDifference, "", "different: %s", strings.Join(different, "; "))
+	case len(unreachable) > 0:
+		return admin.Fail(admin.ExitUnreachable, "pgproxy status --data-dir "+n.set.DataDir+" shows the links", "not reachable: %s", strings.Join(unreachable, ", "))
+	case len(failed) > 0:
+		return admin.Fail(admin.ExitError, "", "not compared: %s", strings.Join(failed, "; "))
+	}
+	return nil
+}
+
+func verifyProgress(r *forward.VerifyResult) admin.VerifyProgress {
+	p := admin.VerifyProgress{Database: r.Database, Peer: r.Peer, Equal: r.Equal(), Rows: r.Rows, More: r.More, Reason: r.Problem,
+		Unreachable: errors.Is(r.Err, forward.ErrUnreachable)}
+	if r.Table != "" {
+		p.Table = r.Schema + "." + r.Table
+	}
+	if r.Err != nil {
+		p.Error = r.Err.Error()
+	}
+	for _, d := range r.Differences {
+		p.Differences = append(p.Differences, admin.KeyDiff{Key: keyText(d.Key), What: whereText(d)})
+	}
+	return p
+}
+
+// keyText writes a row's key as column=value, columns in order of their names.
+func keyText(key map[string]string) string {
+	var parts []string
+	for c, v := range key {
+		if c == "" {
+			return v
+		}
+		parts = append(parts, c+"="+v)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+func whereText(d forward.Difference) string {
+	switch {
+	case d.Where == "both":
+		return "differs"
+	case d.Count > 1 || d.Count < -1:
+		return fmt.Sprintf("%d times only %s", max(d.Count, -d.Count), d.Where)
+	}
+	return "only " + d.Where
+}

@@ -1,0 +1,124 @@
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"pgproxy/cmd/pgproxy/admin"
+	"pgproxy/journal"
+)
+
+// Status implements admin.Node.
+func (n *node) Status(ctx context.Context) admin.Status {
+	id := n.journal.Identity()
+	s := admin.Status{
+		Node: id.Name, NodeID: id.Node.String(), Number: id.Number, Incarnation: id.Incarnation, Version: Version(), Started: n.started.UTC(),
+		Listen: n.listenNames(), Peers: []admin.Peer{}, Streams: []admin.Stream{},
+	}
+	s.State, _ = n.state.Load().(string)
+	if !id.Cluster.IsZero() {
+		s.Cluster = id.Cluster.String()
+	}
+	if n.peerListener != nil {
+		s.PeerListen = n.peerListener.Addr().String()
+	}
+	names := n.journal.Names()
+	applied := n.journal.Applied()
+	stored := n.journal.Stored()
+	applied[id.Node] = stored[id.Node]
+	s.Applied, s.Stored = named(applied, names), named(stored, names)
+	stats := n.journal.Stats()
+	s.InDoubt, s.Conflicts, s.NotReplicated = stats.InDoubt, stats.Conflicts, stats.NotReplicated
+	s.Journal = admin.JournalStatus{Bytes: stats.Bytes, MaxBytes: int64(n.set.JournalMax), Records: stats.Records, Transactions: stats.Transactions}
+	if err := n.journal.Err(); err != nil {
+		s.Journal.Error = err.Error()
+	}
+	if n.starting() != nil {
+		return s
+	}
+	n.roomsStatus(ctx, &s, names)
+	return s
+}
+
+// roomsStatus adds what the rooms know.
+func (n *node) roomsStatus(ctx context.Context, s *admin.Status, names map[journal.NodeID]string) {
+	s.Ready = n.taking.Load()
+	if s.Ready {
+		s.State = "ready"
+	}
+	if err := n.writable(); err != nil {
+		s.Ready, s.State = false, "writes are refused: "+err.Error()
+	}
+	s.Upstream = n.upstreamStatus(ctx)
+	for _, p := range n.forwarder.Status() {
+		peer := admin.Peer{Name: p.Name, NodeID: p.NodeID, Address: p.Addr, Connected: p.Connected, Queued: int64(p.Queued),
+			Acked: named(p.Acked, names), LagSeconds: p.LagSeconds, LastError: p.LastError}
+		s.Peers = append(s.Peers, peer)
+	}
+}
+
+func (n *node) upstreamStatus(ctx context.Context) admin.Upstream {
+	u := admin.Upstream{Address: n.upstream.address(), User: n.upstream.config.User, Version: n.upstream.version}
+	conn, err := n.upstream.connect(ctx, "")
+	if err != nil {
+		u.Error = unwrapConnect(err).Error()
+		return u
+	}
+	defer conn.Close(ctx)
+	u.Reachable = true
+	if v := conn.ParameterStatus("server_version"); v != "" {
+		u.Version = v
+	}
+	return u
+}
+
+// named gives a vector by the nodes' names.
+func named(v journal.Vector, names map[journal.NodeID]string) map[string]uint64 {
+	out := make(map[string]uint64, len(v))
+	for node, seq := range v {
+		name := names[node]
+		if name == "" {
+			name = node.String()
+		}
+		out[name] = seq
+	}
+	return out
+}
+
+// stoppedStatus is the status of a node that is not running, from its journal.
+func stoppedStatus(dir *dataDir, path string) (admin.Status, error) {
+	r, err := dir.open(path)
+	if err != nil {
+		return admin.Status{}, err
+	}
+	defer r.Close()
+	stats := r.Stats()
+	s := admin.Status{State: "stopped", Version: Version(), Listen: []string{}, Peers: []admin.Peer{}, Streams: []admin.Stream{},
+		Applied: map[string]uint64{}, Stored: map[string]uint64{}, InDoubt: stats.InDoubt, Conflicts: stats.Conflicts, NotReplicated: stats.NotReplicated,
+		Journal: admin.JournalStatus{Bytes: stats.Bytes, Records: stats.Records, Transactions: stats.Transactions}}
+	id := r.Identity()
+	s.Node, s.NodeID, s.Number, s.Incarnation = id.Name, id.Node.String(), id.Number, id.Incarnation
+	if !id.Cluster.IsZero() {
+		s.Cluster = id.Cluster.String()
+	}
+	s.Stored, err = lastOf(r)
+	return s, err
+}
+
+// lastOf gives the last sequence of each origin in a journal.
+func lastOf(r journal.Reader) (map[string]uint64, error) {
+	out := map[string]uint64{}
+	all := []journal.Kind{journal.KindTx, journal.KindVoid, journal.KindMember, journal.KindBeat}
+	for id, name := range r.Names() {
+		for it, err := range r.Scan(journal.Filter{Origin: id.String(), Kinds: all}) {
+			if err != nil {
+				return nil, fmt.Errorf("read journal: %w", err)
+			}
+			if it.Record.Seq > 0 { // attempts have none
+				out[name] = it.Record.Seq
+				break
+			}
+		}
+	}
+	return out, nil
+}
