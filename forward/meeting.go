@@ -17,8 +17,15 @@ func (l *link) onHello(p *peerpb.Hello) error {
 	}
 	first := l.peerNode().IsZero()
 	if !first {
-		if l.isSettled() || h.node != l.peerNode() || h.name != l.peerName() {
+		if h.node != l.peerNode() || h.name != l.peerName() {
 			return errOrder
+		}
+		if l.isSettled() {
+			// It crossed with what settled the link. A cluster that has changed since means that all starts again.
+			if h.cluster != l.f.j.Identity().Cluster {
+				l.end(peerpb.Goodbye_RETRY, errors.New("cluster has changed: starting again"))
+			}
+			return nil
 		}
 		l.setRemote(h)
 		l.evaluate()

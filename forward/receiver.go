@@ -307,6 +307,6 @@ func (l *link) refuseOrigin(origin journal.NodeID, why error) {
 	if known {
 		return
 	}
-	l.post(&peerpb.Frame{Body: &peerpb.Frame_Refuse{Refuse: &peerpb.Refuse{Origin: origin[:], Message: why.Error()}}})
+	l.post(&peerpb.Frame{Body: &peerpb.Frame_Refuse{Refuse: &peerpb.Refuse{Origin: origin[:], Message: why.Error(), Fork: errors.Is(why, journal.ErrFork)}}})
 	l.f.quarantined(l, origin, why)
 }

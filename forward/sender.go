@@ -414,7 +414,11 @@ func (l *link) onRefuse(r *peerpb.Refuse) error {
 	if full {
 		return errors.New("peer refuses too many origins")
 	}
-	l.f.quarantined(l, origin, fmt.Errorf("node %s refuses the records of %s: %s", l.peerName(), l.f.nameOf(origin), r.GetMessage()))
+	why := fmt.Errorf("node %s refuses the records of %s: %s", l.peerName(), l.f.nameOf(origin), r.GetMessage())
+	if r.GetFork() {
+		why = fmt.Errorf("%w: %w", journal.ErrFork, why)
+	}
+	l.f.quarantined(l, origin, why)
 	l.wake.ring()
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 )
@@ -56,11 +55,9 @@ func (w *witness) explain(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errors.New("peer closed the link")
 	}
-	if s, ok := status.FromError(errors.Unwrap(err)); ok && s.Code() != codes.Unknown {
-		return fmt.Errorf("link broke: %s", strings.TrimPrefix(s.Message(), "closing transport due to: "))
-	}
-	if s, ok := status.FromError(err); ok {
-		return errors.New(s.Message())
+	var s interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &s) && s.GRPCStatus().Message() != "" {
+		return fmt.Errorf("link broke: %s", strings.TrimPrefix(s.GRPCStatus().Message(), "closing transport due to: "))
 	}
 	return err
 }

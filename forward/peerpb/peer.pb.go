@@ -918,6 +918,7 @@ type Refuse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Origin        []byte                 `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Fork          bool                   `protobuf:"varint,3,opt,name=fork,proto3" json:"fork,omitempty"` // the two nodes have different records of one id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -964,6 +965,13 @@ func (x *Refuse) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Refuse) GetFork() bool {
+	if x != nil {
+		return x.Fork
+	}
+	return false
 }
 
 // Ping is answered by the same Ping with reply set.
@@ -1923,10 +1931,11 @@ const file_peer_proto_rawDesc = "" +
 	"\x04data\x18\x05 \x01(\fR\x04data\"N\n" +
 	"\x06Resend\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12.\n" +
-	"\x06stored\x18\x02 \x03(\v2\x16.pgproxy.peer.v1.EntryR\x06stored\":\n" +
+	"\x06stored\x18\x02 \x03(\v2\x16.pgproxy.peer.v1.EntryR\x06stored\"N\n" +
 	"\x06Refuse\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\fR\x06origin\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"2\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
+	"\x04fork\x18\x03 \x01(\bR\x04fork\"2\n" +
 	"\x04Ping\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x14\n" +
 	"\x05reply\x18\x02 \x01(\bR\x05reply\"\xe5\x02\n" +
