@@ -38,6 +38,8 @@ func kinds() []kind {
 		{name: "touch", do: touch},
 		{name: "gone", do: gone},
 		{name: "keyless", do: keyless},
+		{name: "large", do: large},
+		{name: "ddl", do: ddl},
 	}
 }
 
@@ -218,6 +220,34 @@ func keyless(ctx context.Context, c *client, op *Operation) (bool, error) {
 			return err
 		}
 		_, err := tx.Exec(ctx, "INSERT INTO w_keyless VALUES ($1, $2)", op.ID, op.Node)
+		return err
+	})
+}
+
+// largeBytes is what one large row holds: some of them fill a journal's segment.
+const largeBytes = 100_000
+
+func large(ctx context.Context, c *client, op *Operation) (bool, error) {
+	return inTransaction(ctx, c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, insertSet, op.ID, op.Node, "large"); err != nil {
+			return err
+		}
+		body := make([]byte, largeBytes)
+		for i := range body {
+			body[i] = 'a' + byte(c.rand.IntN(26)) // so that it does not compress to nothing
+		}
+		_, err := tx.Exec(ctx, "INSERT INTO w_large VALUES ($1, $2)", op.ID, string(body))
+		return err
+	})
+}
+
+// ddl makes a table, which travels as a statement.
+func ddl(ctx context.Context, c *client, op *Operation) (bool, error) {
+	return inTransaction(ctx, c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, insertSet, op.ID, op.Node, "ddl"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, fmt.Sprintf("CREATE TABLE w_made_%d (a int)", op.ID))
 		return err
 	})
 }

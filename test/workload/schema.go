@@ -14,6 +14,7 @@ CREATE TABLE w_delta (id bigint PRIMARY KEY, counter int NOT NULL, k bigint NOT 
 CREATE TABLE w_pair (id int PRIMARY KEY, token bigint NOT NULL);
 CREATE TABLE w_gone (id bigint PRIMARY KEY);
 CREATE TABLE w_keyless (id bigint, node text);
+CREATE TABLE w_large (id bigint PRIMARY KEY, body text NOT NULL);
 INSERT INTO w_counter VALUES (1, 0), (2, 0), (3, 0);
 INSERT INTO w_pair VALUES (1, 0), (2, 0), (3, 0), (4, 0)`
 
@@ -24,5 +25,7 @@ UNION ALL SELECT 'counter', id::text, n::text, '' FROM w_counter
 UNION ALL SELECT 'delta', id::text, counter::text, k::text FROM w_delta
 UNION ALL SELECT 'pair', id::text, token::text, '' FROM w_pair
 UNION ALL SELECT 'gone', id::text, '', '' FROM w_gone
+UNION ALL SELECT 'large', id::text, md5(body), '' FROM w_large
+UNION ALL SELECT 'made', substr(relname, 8), '', '' FROM pg_class WHERE relname LIKE 'w\_made\_%' AND relkind = 'r'
 UNION ALL SELECT 'keyless', id::text, node, '' FROM w_keyless
 ORDER BY 1, 2, 3, 4`

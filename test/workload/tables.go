@@ -15,13 +15,13 @@ type Tables struct {
 	Counter map[string]int64
 	Sum     map[string]int64 // of the deltas, by counter
 	Pair    map[int64]int64
-	Keyless map[int64]int // id -> number of rows
+	Beside  map[string]map[int64]int // what else stands there with an id, by kind of operation -> number
 }
 
 // ReadTables reads the lines that Dump gives, columns joined by |.
 func ReadTables(node string, lines []string) (Tables, error) {
 	t := Tables{Node: node, Set: map[int64]string{}, Gone: map[int64]bool{}, Counter: map[string]int64{}, Sum: map[string]int64{},
-		Pair: map[int64]int64{}, Keyless: map[int64]int{}}
+		Pair: map[int64]int64{}, Beside: map[string]map[int64]int{"keyless": {}, "large": {}, "ddl": {}}}
 	for _, line := range lines {
 		col := strings.SplitN(line, "|", 4)
 		if len(col) < 4 {
@@ -42,8 +42,10 @@ func ReadTables(node string, lines []string) (Tables, error) {
 			t.Sum[col[2]] += number(col[3])
 		case "pair":
 			t.Pair[id] = number(col[2])
-		case "keyless":
-			t.Keyless[id]++
+		case "keyless", "large":
+			t.Beside[col[0]][id]++
+		case "made":
+			t.Beside["ddl"][id]++
 		}
 	}
 	return t, nil
@@ -82,8 +84,8 @@ func CheckTables(l *Ledger, t Tables) []string {
 		if op.Deletes != 0 && (present > 0) == t.Gone[op.Deletes] {
 			fail("row %d of w_gone, there: %v, and its delete: %v", op.Deletes, t.Gone[op.Deletes], op)
 		}
-		if op.Kind == "keyless" && t.Keyless[op.ID] != present {
-			fail("%d rows without key: %v", t.Keyless[op.ID], op)
+		if beside, has := t.Beside[op.Kind]; has && beside[op.ID] != present {
+			fail("only part of it is there (%d in w_set, %d beside): %v", present, beside[op.ID], op)
 		}
 	}
 	for id, node := range t.Set {

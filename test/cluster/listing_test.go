@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgproxy/journal"
+	"pgproxy/test/harness"
+)
+
+// Limits of `journal ls` on a large journal, start of the program included.
+const (
+	blink       = 500 * time.Millisecond
+	listMemory  = 120 << 20 // of the largest listing, which pages through everything
+	rareEvery   = 10000     // one in so many records is of the rare user and the rare table
+	listWriters = 64
+)
+
+// TestListingOfALargeJournal: the first page comes within a blink, filters do not read everything, and all of it can be
+// paged through in constant memory. PGPROXY_RECORDS says how large (1,000,000 in `make soak`).
+func TestListingOfALargeJournal(t *testing.T) {
+	records := harness.Number(t, "PGPROXY_RECORDS", 100000)
+	dir := filepath.Join(harness.Dir(t, "journal"), "data")
+	begin := time.Now()
+	writeJournal(t, dir, records)
+	t.Logf("wrote %d records in %v", records, time.Since(begin).Round(time.Millisecond))
+	binary := harness.Build(t)
+	rare := records / rareEvery
+	for _, c := range []struct {
+		name  string
+		args  []string
+		lines int
+		limit time.Duration
+	}{
+		{"first page", []string{"--limit", "50"}, 50, blink},
+		{"rare table", []string{"--table", "rare", "--limit", "50"}, min(rare, 50), blink},
+		{"rare user", []string{"--user", "ruth", "--limit", "50"}, min(rare, 50), blink},
+		{"no such user", []string{"--user", "nobody"}, 0, blink},
+		{"no such table", []string{"--table", "nothing"}, 0, blink},
+		{"time before all", []string{"--until", "2000-01-01"}, 0, blink},
+		{"everything", []string{"--limit", strconv.Itoa(records + 10)}, records, 20 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			begin := time.Now()
+			cmd := exec.Command(binary, append([]string{"journal", "ls", "-o", "json", "--data-dir", dir}, c.args...)...)
+			var out lineCounter
+			var errs bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%v: %s", err, errs.String())
+			}
+			took := time.Since(begin)
+			memory := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+			t.Logf("%d lines in %v, %d MiB", out.lines, took.Round(time.Millisecond), memory>>20)
+			if out.lines != c.lines {
+				t.Errorf("%d lines, expected %d", out.lines, c.lines)
+			}
+			if took > c.limit {
+				t.Errorf("it took %v, more than %v", took, c.limit)
+			}
+			if memory > listMemory {
+				t.Errorf("it took %d MiB", memory>>20)
+			}
+		})
+	}
+}
+
+// lineCounter counts lines and forgets them.
+type lineCounter struct{ lines int }
+
+func (c *lineCounter) Write(b []byte) (int, error) {
+	c.lines += bytes.Count(b, []byte("\n"))
+	return len(b), nil
+}
+
+// writeJournal makes the journal of a node that has seen many small transactions.
+func writeJournal(t *testing.T, dir string, records int) {
+	t.Helper()
+	ctx := context.Background()
+	j, err := journal.Open(ctx, journal.Options{Dir: dir, Node: "a", NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := make(chan int)
+	var writers sync.WaitGroup
+	for range listWriters {
+		writers.Go(func() {
+			for n := range numbers {
+				in, err := j.Seal(ctx, smallTransaction(n))
+				if err == nil {
+					err = in.Commit()
+				}
+				if err != nil {
+					t.Errorf("record %d: %v", n, err)
+				}
+			}
+		})
+	}
+	for n := range records {
+		numbers <- n
+	}
+	close(numbers)
+	writers.Wait()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func smallTransaction(n int) *journal.Tx {
+	user, table := "postgres", "account"
+	if n%rareEvery == rareEvery/2 {
+		user, table = "ruth", "rare"
+	}
+	id := strconv.Itoa(n)
+	now := time.Now()
+	tx := &journal.Tx{Start: now, End: now, User: user, Database: "shop", Application: "psql", Client: "127.0.0.1:1", Session: 1,
+		Relations: []journal.Relation{{Schema: "public", Name: table, Key: []int{0}, Columns: []journal.Column{
+			{Name: "id", Type: "integer", NotNull: true}, {Name: "v", Type: "text"}}}}}
+	copy(tx.Marker[:], fmt.Sprintf("%016d", n))
+	tx.Statements = []journal.Statement{{Query: "INSERT INTO " + table + " VALUES ($1, $2)", Command: "INSERT", Tables: []string{"public." + table},
+		Capture: journal.CaptureExact, RowsAffected: 1, Start: now,
+		Changes: []journal.Change{{Op: journal.OpInsert, After: []journal.Value{journal.Text(id), journal.Text("value " + id)}}}}}
+	return tx
+}
