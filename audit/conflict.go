@@ -7,6 +7,18 @@ import (
 	"pgproxy/journal"
 )
 
+// Reader is a journal with its verdicts: *journal.Journal of a running node, *journal.ReadOnly of a stopped one.
+type Reader interface {
+	journal.Reader
+	// Conflicts gives all verdicts, the newest first.
+	Conflicts() iter.Seq2[journal.Conflict, error]
+}
+
+var (
+	_ Reader = (*journal.Journal)(nil)
+	_ Reader = (*journal.ReadOnly)(nil)
+)
+
 // Conflict is a verdict as this node derived it, with what both sides did.
 type Conflict struct {
 	Kind     string            `json:"kind"`
@@ -35,7 +47,7 @@ type Side struct {
 }
 
 // Conflicts gives the verdicts that r holds, newest first; limit 0 is all.
-func Conflicts(r journal.Reader, limit int) iter.Seq2[Conflict, error] {
+func Conflicts(r Reader, limit int) iter.Seq2[Conflict, error] {
 	return func(yield func(Conflict, error) bool) {
 		names := r.Names()
 		n := 0

@@ -5,13 +5,12 @@ import (
 	"time"
 
 	"pgproxy/audit"
-	"pgproxy/journal"
 )
 
 // Node is what the server asks; serve implements it over the rooms. Its methods are called from many goroutines.
 type Node interface {
 	Status(ctx context.Context) Status
-	Journal() journal.Reader
+	Journal() audit.Reader
 	// Wake gives a channel signalled when the journal has something new, and the function that ends it.
 	Wake() (<-chan struct{}, func())
 	// Drain reconnects to the named peer, or all, and reports until they have acknowledged everything that was committed when

@@ -51,10 +51,14 @@ type Peer struct {
 
 // Stream is an origin whose next record cannot be applied.
 type Stream struct {
-	Origin string    `json:"origin"`
-	Seq    uint64    `json:"seq"`
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
+	Origin   string    `json:"origin"`
+	Seq      uint64    `json:"seq"`
+	Reason   string    `json:"reason"`
+	SQLState string    `json:"sqlstate,omitempty"`
+	Database string    `json:"database,omitempty"`
+	Table    string    `json:"table,omitempty"`
+	Since    time.Time `json:"since"`
+	Tries    int       `json:"tries"`
 }
 
 // JournalStatus is the journal's size and health.

@@ -12,7 +12,6 @@ import (
 
 	"pgproxy/audit"
 	"pgproxy/cmd/pgproxy/admin"
-	"pgproxy/journal"
 )
 
 func (c *cli) conflicts() *cobra.Command {
@@ -56,7 +55,7 @@ func (c *cli) listConflicts(ctx context.Context, dir *dataDir, limit int, format
 			}
 			return show(&k)
 		})
-	}, func(r journal.Reader) error {
+	}, func(r audit.Reader) error {
 		for k, err := range audit.Conflicts(r, limit) {
 			if err == nil {
 				err = show(&k)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"pgproxy/audit"
 
 	"github.com/spf13/pflag"
 
@@ -86,7 +87,7 @@ func (d *dataDir) open(path string) (*journal.ReadOnly, error) {
 }
 
 // read calls online with a client if the node runs, else offline with the opened journal.
-func (d *dataDir) read(ctx context.Context, online func(*admin.Client) error, offline func(journal.Reader) error) error {
+func (d *dataDir) read(ctx context.Context, online func(*admin.Client) error, offline func(audit.Reader) error) error {
 	path, client, err := d.client()
 	if err != nil {
 		return err

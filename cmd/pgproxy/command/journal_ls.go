@@ -101,7 +101,7 @@ func (l *listing) run(ctx context.Context, fs *pflag.FlagSet) error {
 	}
 	err = l.dir.read(ctx, func(client *admin.Client) error {
 		return client.Journal(ctx, l.query, out.raw(l.format == "json", l.c.Stdout))
-	}, func(r journal.Reader) error { return l.offline(ctx, r, out) })
+	}, func(r audit.Reader) error { return l.offline(ctx, r, out) })
 	if errors.Is(err, syscall.EPIPE) || l.query.Follow && ctx.Err() != nil {
 		return w.Flush() // the reader has seen enough
 	}

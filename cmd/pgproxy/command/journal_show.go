@@ -11,7 +11,6 @@ import (
 
 	"pgproxy/audit"
 	"pgproxy/cmd/pgproxy/admin"
-	"pgproxy/journal"
 )
 
 func (c *cli) journalShow() *cobra.Command {
@@ -45,7 +44,7 @@ func (c *cli) show(ctx context.Context, dir *dataDir, origin, seq, format string
 			return err
 		}
 		return json.Unmarshal(raw, &t)
-	}, func(r journal.Reader) (err error) {
+	}, func(r audit.Reader) (err error) {
 		t, err = audit.Get(r, origin+"/"+seq)
 		return err
 	})

@@ -23,7 +23,7 @@ func (c *cli) journalStats() *cobra.Command {
 			err := dir.read(cmd.Context(), func(client *admin.Client) (err error) {
 				s, err = client.Stats(cmd.Context())
 				return err
-			}, func(r journal.Reader) error {
+			}, func(r audit.Reader) error {
 				s = r.Stats()
 				return nil
 			})

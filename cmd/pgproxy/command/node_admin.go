@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgproxy/audit"
 	"pgproxy/cmd/pgproxy/admin"
 	"pgproxy/forward"
 	"pgproxy/journal"
@@ -16,7 +17,7 @@ import (
 var _ admin.Node = (*node)(nil)
 
 // Journal implements admin.Node.
-func (n *node) Journal() journal.Reader { return n.journal }
+func (n *node) Journal() audit.Reader { return n.journal }
 
 // Wake implements admin.Node.
 func (n *node) Wake() (<-chan struct{}, func()) { return n.journal.Watch() }
@@ -36,7 +37,10 @@ func (n *node) Drain(ctx context.Context, peer string, timeout time.Duration, re
 	}
 	const every = time.Second // how often the counts are reported while nothing changes
 	begin := n.c.Now()
-	target := n.forwarder.Target()
+	target, err := n.forwarder.Target(ctx)
+	if err != nil && !errors.Is(err, journal.ErrFull) { // a full journal is drained of what is in it
+		return err
+	}
 	n.forwarder.Kick()
 	late := time.NewTimer(timeout)
 	defer late.Stop()

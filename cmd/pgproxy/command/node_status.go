@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"pgproxy/cmd/pgproxy/admin"
 	"pgproxy/journal"
@@ -55,6 +56,23 @@ func (n *node) roomsStatus(ctx context.Context, s *admin.Status, names map[journ
 			Acked: named(p.Acked, names), LagSeconds: p.LagSeconds, LastError: p.LastError}
 		s.Peers = append(s.Peers, peer)
 	}
+	for _, st := range n.applier.Status().Stopped {
+		if st.Brief && n.c.Now().Sub(st.Since) < briefStop {
+			continue
+		}
+		s.Streams = append(s.Streams, admin.Stream{Origin: originName(names, st.Origin), Seq: st.Seq, Reason: st.Reason, SQLState: st.SQLState,
+			Database: st.Database, Table: st.Table, Since: st.Since.UTC(), Tries: st.Tries})
+	}
+}
+
+// briefStop is how long a stream may wait for another transaction before status shows it.
+const briefStop = 3 * time.Second
+
+func originName(names map[journal.NodeID]string, node journal.NodeID) string {
+	if s := names[node]; s != "" {
+		return s
+	}
+	return node.String()
 }
 
 func (n *node) upstreamStatus(ctx context.Context) admin.Upstream {
@@ -76,11 +94,7 @@ func (n *node) upstreamStatus(ctx context.Context) admin.Upstream {
 func named(v journal.Vector, names map[journal.NodeID]string) map[string]uint64 {
 	out := make(map[string]uint64, len(v))
 	for node, seq := range v {
-		name := names[node]
-		if name == "" {
-			name = node.String()
-		}
-		out[name] = seq
+		out[originName(names, node)] = seq
 	}
 	return out
 }
