@@ -18,8 +18,10 @@ func (s *session) executeControl(po *portal) error {
 	if s.q.state().failed {
 		return nil // skipped by the server as well
 	}
-	if err := s.answers(); err != nil {
-		return err
+	if s.q.owesExecute() { // the flight that may commit begins behind it
+		if err := s.answers(); err != nil {
+			return err
+		}
 	}
 	if s.q.state().failed || s.tx == nil {
 		return s.executeFailed(po, 0)

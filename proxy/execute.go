@@ -227,7 +227,7 @@ func (s *session) onSync() error {
 	t := s.tx
 	if t == nil || t.explicit {
 		if s.spliced() {
-			if err := s.flushSpliced(); err != nil {
+			if err := s.answers(); err != nil {
 				return err
 			}
 		}
@@ -236,12 +236,6 @@ func (s *session) onSync() error {
 		return s.bw.Empty('S')
 	}
 	return s.syncImplicit(t)
-}
-
-// flushSpliced finds out about a Parse of changed text before the segment ends.
-func (s *session) flushSpliced() error {
-	_ = s.bw.Empty('H') // sticks
-	return s.answers()
 }
 
 // syncImplicit commits the implicit transaction of a segment.

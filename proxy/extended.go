@@ -313,8 +313,11 @@ func (s *session) spliced() bool { return s.q.hasSpliced() }
 // answers waits until everything that was sent is answered, telling the client what failed.
 func (s *session) answers() error {
 	st := s.q.state()
-	err := s.collect(st.pushed, nil, false)
-	return s.toldFailure(err)
+	if st.owed == 0 {
+		return nil
+	}
+	_ = s.bw.Empty('H') // sticks
+	return s.toldFailure(s.collect(st.pushed, nil, false))
 }
 
 // toldFailure tells the client a server's failure that it does not know yet; other errors end the session.

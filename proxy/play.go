@@ -175,7 +175,8 @@ func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 	_ = s.bw.Target('D', 'P', "")
 	seq := s.q.push(owed{kind: 'E', mode: modePlay, shape: sh, run: r})
 	_ = s.bw.Execute("", 0)
-	if s.tx != nil && s.tx.explicit && len(p.sts) == 1 {
+	// Nothing but Flush and Sync may follow a COPY FROM STDIN, and a text that could not be read may be one.
+	if s.tx != nil && s.tx.explicit && len(p.sts) == 1 && !st.CopyStdin && st.Command != "" {
 		s.q.push(owed{kind: 'C', mode: modeOwn})
 		_ = s.bw.Target('C', 'S', "")
 		seq = s.q.push(owed{kind: 'S', mode: modeOwn})
@@ -230,6 +231,11 @@ func (p *player) shift(st *parser.Statement, err error) error {
 // finish ends the string: commits what is implicit, and gives the last tag and ReadyForQuery.
 func (p *player) finish() error {
 	s := p.s
+	if p.open {
+		// The unnamed statement is gone after a Query. This goes with whatever is sent next.
+		s.q.push(owed{kind: 'C', mode: modeOwn})
+		_ = s.bw.Target('C', 'S', "") // sticks
+	}
 	if t := s.tx; t != nil && !t.explicit {
 		if err := p.commit(t); err != nil {
 			if errors.Is(err, errSessionOver) {

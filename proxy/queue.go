@@ -360,6 +360,18 @@ func (q *queue) hasSpliced() bool {
 	return false
 }
 
+// owesExecute reports whether an Execute is unanswered.
+func (q *queue) owesExecute() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.n {
+		if q.ring[(q.head+i)&(len(q.ring)-1)].kind == 'E' {
+			return true
+		}
+	}
+	return false
+}
+
 // state gives what the sender decides by: the last number pushed, whether answers are outstanding, how many
 // ReadyForQuery among them, whether the server skips to Sync, and the status.
 type state struct {
