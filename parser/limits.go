@@ -12,7 +12,8 @@ const (
 	// DefaultMaxText is the default bound of a text, in bytes. Scanning is linear and cheap; what costs memory is the
 	// tree, which maxTree bounds.
 	DefaultMaxText = 64 << 20
-	// DefaultMaxDepth is the default bound of the nesting of one statement, in the measure of depth.
+	// DefaultMaxDepth is the default bound of the nesting of one statement, in the measure of depth. One unit costs up to
+	// 400 bytes of C stack, so that this needs 800 KiB; glibc's threads have 8 MiB, 2 MiB with an unlimited stack.
 	DefaultMaxDepth = 2000
 	// maxTree bounds, in bytes, one statement as libpg_query gets it (lists of constants already folded).
 	maxTree = 1 << 20
@@ -47,9 +48,9 @@ func checkText(sql string, limit int) error {
 // A depth bounds from above how deep the parse tree of a statement is, from its tokens alone.
 //
 // Within one pair of brackets every token may nest one level (a + b + c is a tree as deep as it is long, so is NOT NOT
-// a), but the elements of a comma list stand beside each other, and so do the operands of AND and of OR: libpg_query
-// flattens both. What nests across commas and ANDs is counted for the whole pair: set operations and joins. CASE .. END
-// and BEGIN ATOMIC .. END are brackets.
+// a), but the elements of a comma list stand beside each other, and so do the operands of AND and of OR, which libpg_query
+// flattens, the arms of set operations and the conditions of joins. What nests across all of these is counted for the
+// whole pair: the set operations and joins themselves. CASE .. END and BEGIN ATOMIC .. END are brackets.
 type depth struct {
 	limit  int
 	levels []level
@@ -101,6 +102,7 @@ func (d *depth) add(text string, t, before token) bool {
 		case wordEnd:
 			return d.close(true)
 		case wordSet, wordJoin:
+			l.endElement()
 			l.across++
 			return l.total() <= d.limit
 		case wordAnd, wordOr:

@@ -73,7 +73,7 @@ func (s *scanner) next() (token, bool) {
 func (s *scanner) token(c byte) token {
 	switch {
 	case c == '\'':
-		return s.quote(s.pos, 0, false, kindString)
+		return s.quote(s.pos, 0, quotePlain, kindString)
 	case c == '"':
 		return s.ident(s.pos, 0)
 	case isIdentStart(c):
@@ -138,15 +138,19 @@ func (s *scanner) wordOrPrefix(c byte) token {
 	switch next := s.at(1); c {
 	case 'e', 'E':
 		if next == '\'' {
-			return s.quote(s.pos, 1, true, kindEscape)
+			return s.quote(s.pos, 1, quoteEscapes, kindEscape)
 		}
-	case 'n', 'N', 'b', 'B', 'x', 'X':
+	case 'n', 'N':
 		if next == '\'' {
-			return s.quote(s.pos, 1, false, kindEscape)
+			return s.quote(s.pos, 1, quotePlain, kindEscape)
+		}
+	case 'b', 'B', 'x', 'X':
+		if next == '\'' {
+			return s.quote(s.pos, 1, quoteBits, kindEscape)
 		}
 	case 'u', 'U':
 		if next == '&' && s.at(2) == '\'' {
-			return s.quote(s.pos, 2, false, kindEscape)
+			return s.quote(s.pos, 2, quotePlain, kindEscape)
 		}
 		if next == '&' && s.at(2) == '"' {
 			return s.ident(s.pos, 2)
@@ -180,10 +184,10 @@ func (s *scanner) ident(from, prefix int) token {
 
 // quote scans a string constant with its continuations: two constants that only white space with a line break
 // separates are one.
-func (s *scanner) quote(from, prefix int, escapes bool, k kind) token {
+func (s *scanner) quote(from, prefix int, q quoting, k kind) token {
 	i := from + prefix
 	for {
-		i = endOfQuote(s.text, i+1, escapes)
+		i = endOfQuote(s.text, i+1, q)
 		if i < 0 {
 			return s.take(len(s.text)-from, kindBad)
 		}
@@ -195,10 +199,19 @@ func (s *scanner) quote(from, prefix int, escapes bool, k kind) token {
 	}
 }
 
+// quoting is how a quote is written inside a string.
+type quoting uint8
+
+const (
+	quotePlain   quoting = iota // doubled
+	quoteEscapes                // doubled, or behind a backslash
+	quoteBits                   // not at all
+)
+
 // endOfQuote gives the offset behind the closing quote of the string whose inside starts at i, -1 if there is none.
-func endOfQuote(text string, i int, escapes bool) int {
+func endOfQuote(text string, i int, q quoting) int {
 	for i < len(text) {
-		if !escapes {
+		if q != quoteEscapes {
 			n := strings.IndexByte(text[i:], '\'')
 			if n < 0 {
 				return -1
@@ -206,9 +219,9 @@ func endOfQuote(text string, i int, escapes bool) int {
 			i += n
 		}
 		switch {
-		case text[i] == '\\' && escapes:
+		case text[i] == '\\' && q == quoteEscapes:
 			i++
-		case text[i] == '\'' && i+1 < len(text) && text[i+1] == '\'':
+		case text[i] == '\'' && q != quoteBits && i+1 < len(text) && text[i+1] == '\'':
 			i++
 		case text[i] == '\'':
 			return i + 1
