@@ -64,7 +64,7 @@ type client struct {
 	conn     *pgconn.PgConn
 	session  *Session
 	tx, last *TxState // open, and the one before
-	queries  int // sent by capture in this session
+	queries  int      // sent by capture in this session
 	lastText string
 }
 

@@ -318,3 +318,24 @@ func (im *rowImage) prove(sh shape, f []recordField, tc transcoder) error {
 	im.old, err = sh.decode(o[0].data, tc)
 	return err
 }
+
+// Ahead gives the effect before the statement is sent: for statements that refuse a transaction block, whose record must
+// be durable before they run. What only their run could tell is missing from it, and said to be.
+func (e *Execution) Ahead(ctx context.Context) (Effect, error) {
+	w := &work{Execution: e, ctx: ctx, tx: &TxState{}, effect: Effect{Capture: e.plan.Capture}}
+	if e.plan.Note != "" {
+		w.notes = append(w.notes, e.plan.Note)
+	}
+	switch e.plan.how {
+	case howReplay:
+		if err := w.finishReplay(); err != nil {
+			return Effect{}, err
+		}
+	case howNothing:
+	default:
+		w.missing = true
+		w.note("it refuses a transaction block, and its effect is not known before it runs")
+	}
+	w.close()
+	return w.effect, nil
+}

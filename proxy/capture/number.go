@@ -1,7 +1,9 @@
 package capture
 
 import (
+	"bytes"
 	"math"
+	"math/big"
 	"strconv"
 )
 
@@ -30,7 +32,7 @@ func appendFloat(dst []byte, f float64, bits int) []byte {
 		return append(dst, '0')
 	}
 	var buf [32]byte
-	sci := strconv.AppendFloat(buf[:0], f, 'e', -1, bits)
+	sci := shortest(buf[:0], f, bits)
 	exp := 0
 	for i := len(sci) - 1; i >= 0; i-- {
 		if sci[i] == 'e' {
@@ -46,6 +48,52 @@ func appendFloat(dst []byte, f float64, bits int) []byte {
 		return append(dst, sci...)
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, bits)
+}
+
+// shortest gives the fewest digits that lie strictly between the neighbours' midpoints. Go also takes a midpoint itself
+// where reading would round it back (to even); the server does not. Only integers past the mantissa can be midpoints of so
+// few digits.
+func shortest(dst []byte, f float64, bits int) []byte {
+	sci := strconv.AppendFloat(dst, f, 'e', -1, bits)
+	integers := float64(1 << 53)
+	if bits == 32 {
+		integers = 1 << 24
+	}
+	if math.Abs(f) < integers {
+		return sci
+	}
+	for digits := 0; onMidpoint(string(sci), f, bits); digits++ {
+		if digits == 0 {
+			digits = max(0, bytes.IndexByte(sci, 'e')-2)
+			if f < 0 {
+				digits--
+			}
+		}
+		sci = strconv.AppendFloat(dst[:0], f, 'e', digits, bits)
+	}
+	return sci
+}
+
+// onMidpoint reports whether the decimal is exactly half-way between f and a neighbour.
+func onMidpoint(decimal string, f float64, bits int) bool {
+	d, ok := new(big.Rat).SetString(decimal)
+	if !ok {
+		return false
+	}
+	for _, towards := range []float64{math.Inf(1), math.Inf(-1)} {
+		next := math.Nextafter(f, towards)
+		if bits == 32 {
+			next = float64(math.Nextafter32(float32(f), float32(towards)))
+		}
+		if math.IsInf(next, 0) {
+			continue
+		}
+		sum := new(big.Rat).Add(new(big.Rat).SetFloat64(f), new(big.Rat).SetFloat64(next))
+		if sum.Cmp(new(big.Rat).Add(d, d)) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // The signs of numeric's binary form.
