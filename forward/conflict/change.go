@@ -38,8 +38,8 @@ func Order(a, b *Change) int {
 // Touch is a change with the row that it is about.
 type Touch struct {
 	Key     journal.RowKey
-	Keyless bool // a table without key: Change is the whole change, and Other its second row where it is an update
-	Other   journal.RowKey
+	Keyless bool           // a table without key: Change is the whole change, and Other its second row where it is an update
+	Other   journal.RowKey // "" where there is none
 	Change  *Change
 }
 
@@ -60,7 +60,7 @@ func Touches(rec *journal.Record) []Touch {
 // StatementTouches gives the touches of one statement; place counts on over the statements of a record.
 func StatementTouches(rec *journal.Record, statement int, place *int) []Touch {
 	st := &rec.Tx.Statements[statement]
-	if st.RolledBack {
+	if st.RolledBack || st.SQLState != "" {
 		return nil
 	}
 	out := make([]Touch, 0, len(st.Changes))
@@ -86,23 +86,18 @@ func appendTouches(out []Touch, rec *journal.Record, ch *journal.Change, place *
 	if now == nil {
 		now = old
 	}
-	t := Touch{Keyless: len(rel.Key) == 0, Change: c}
-	switch {
-	case ch.Op != journal.OpUpdate || ch.Before == nil || sameKey(rel, old, now):
-		t.Key = rec.Tx.RowKey(rel, old)
-		if ch.Op == journal.OpInsert {
-			t.Key = rec.Tx.RowKey(rel, now)
-		}
+	t := Touch{Keyless: len(rel.Key) == 0, Change: c, Key: rec.Tx.RowKey(rel, old)}
+	if ch.Op != journal.OpUpdate || ch.Before == nil || sameKey(rel, old, now) {
 		return append(out, t)
-	case t.Keyless:
-		t.Key, t.Other = rec.Tx.RowKey(rel, old), rec.Tx.RowKey(rel, now)
+	}
+	if t.Other = rec.Tx.RowKey(rel, now); t.Other == t.Key || t.Keyless {
 		return append(out, t)
 	}
 	gone, come := *c, *c
 	gone.Op, gone.After, gone.Set, gone.Delta, gone.Moved = journal.OpDelete, nil, nil, nil, true
 	come.Op, come.Before, come.Set, come.Delta, come.Place = journal.OpInsert, nil, nil, nil, *place
 	*place++
-	return append(out, Touch{Key: rec.Tx.RowKey(rel, old), Change: &gone}, Touch{Key: rec.Tx.RowKey(rel, now), Change: &come})
+	return append(out, Touch{Key: t.Key, Change: &gone}, Touch{Key: t.Other, Change: &come})
 }
 
 // whole fills what an after-image leaves out as unchanged from the before-image.

@@ -24,7 +24,7 @@ type Result struct {
 func Fold(base Row, changes []*Change, check Check) (Result, error) {
 	sorted := slices.Clone(changes)
 	slices.SortFunc(sorted, Order)
-	s, d := start(base), &decisions{}
+	s, told := start(base), []Decision(nil)
 	for i, c := range sorted {
 		var winner *Change
 		for _, later := range sorted[i+1:] {
@@ -33,11 +33,13 @@ func Fold(base Row, changes []*Change, check Check) (Result, error) {
 				break
 			}
 		}
+		d := &decisions{}
 		if err := s.step(c, winner, check, d); err != nil {
 			return Result{}, err
 		}
+		told = append(told, d.list...)
 	}
-	return s.result(d), nil
+	return s.result(told), nil
 }
 
 // saves reports whether a later change keeps the row that d deletes: an update whose author did not know of the delete.
@@ -45,8 +47,8 @@ func saves(later, d *Change) bool {
 	return d.Op == journal.OpDelete && !d.Moved && later.Op == journal.OpUpdate && !later.knows(d)
 }
 
-func (s *state) result(d *decisions) Result {
-	r := Result{Living: s.living, Decisions: d.list}
+func (s *state) result(told []Decision) Result {
+	r := Result{Living: s.living, Decisions: told}
 	if s.living {
 		r.Row = maps.Clone(s.row)
 	}

@@ -320,8 +320,14 @@ func TestArrivalOrderDoesNotMatter(t *testing.T) {
 		}
 		fresh := NewHistory()
 		fresh.Add(shuffled...)
-		if got, _ := fresh.Result(atLeastZero); !reflect.DeepEqual(got, want) {
+		if got, _ := fresh.Result(atLeastZero); !reflect.DeepEqual(got.Row, want.Row) {
 			t.Fatalf("at once %+v, want %+v", got, want)
+		}
+		sorted := slices.SortedFunc(slices.Values(all), Order)
+		for _, f := range []*History{h, fresh} {
+			if got := f.Decisions(sorted[0].ID); !reflect.DeepEqual(got, want.Decisions) {
+				t.Fatalf("incremental decisions %+v, want %+v", got, want.Decisions)
+			}
 		}
 	})
 }

@@ -17,7 +17,8 @@ type History struct {
 	saved   map[*Change]*Change
 	has     map[change]bool
 	records map[journal.ID]bool
-	marks   []mark // states before a change, ascending
+	told    [][]Decision // by change, as far as played
+	marks   []mark       // states before a change, ascending
 	played  int    // last is the state before changes[played]
 	last    *state // nil: nothing is played
 }
@@ -42,6 +43,19 @@ func (h *History) Len() int { return len(h.changes) }
 
 // Has reports whether changes of the record are in h.
 func (h *History) Has(id journal.ID) bool { return h.records[id] }
+
+// Within reports whether h holds nothing but changes of these records.
+func (h *History) Within(records map[journal.ID]bool) bool {
+	if len(h.records) > len(records) {
+		return false
+	}
+	for id := range h.records {
+		if !records[id] {
+			return false
+		}
+	}
+	return true
+}
 
 // Add puts changes in; those that are there are left out. Changes must not be modified afterwards.
 func (h *History) Add(changes ...*Change) {
@@ -98,10 +112,10 @@ func (h *History) forget(from int) {
 	if n := len(h.marks); n > 0 {
 		h.played, h.last = h.marks[n-1].at, h.marks[n-1].s.clone()
 	}
+	h.told = h.told[:h.played]
 }
 
-// Result plays what has not been played yet. Its decisions are those of the changes that it played now: after a late
-// change, those from its place on.
+// Result plays what has not been played yet. It leaves the decisions to Decisions.
 func (h *History) Result(check Check) (Result, error) {
 	if len(h.changes) == 0 {
 		return Result{}, nil
@@ -109,18 +123,35 @@ func (h *History) Result(check Check) (Result, error) {
 	if h.last == nil {
 		h.last = start(Base(h.changes[0]))
 	}
-	d := &decisions{}
 	for h.played < len(h.changes) {
 		i := h.played
 		if i > 0 && i%stride == 0 && (len(h.marks) == 0 || h.marks[len(h.marks)-1].at < i) {
 			h.marks = append(h.marks, mark{i, h.last.clone()})
 		}
-		c := h.changes[i]
+		c, d := h.changes[i], &decisions{}
 		if err := h.last.step(c, h.saved[c], check, d); err != nil {
 			h.forget(0)
 			return Result{}, err
 		}
+		h.told = append(h.told, d.list)
 		h.played++
 	}
-	return h.last.result(d), nil
+	return h.last.result(nil), nil
+}
+
+// Decisions gives those that the last Result led to, from the first change of the record on: what came before cannot be due
+// to it, but for a delete that it lets lose.
+func (h *History) Decisions(from journal.ID) []Decision {
+	first := len(h.changes)
+	for i, c := range h.changes {
+		if c.ID == from || h.saved[c] != nil && h.saved[c].ID == from {
+			first = i
+			break
+		}
+	}
+	var out []Decision
+	for _, list := range h.told[min(first, len(h.told)):] {
+		out = append(out, list...)
+	}
+	return out
 }

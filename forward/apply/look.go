@@ -1,0 +1,176 @@
+package apply
+
+import (
+	"pgproxy/forward/conflict"
+	"pgproxy/journal"
+)
+
+// seen is what the row index says of a record's rows: the changes that are in them already and that its author did not
+// know of (concerns). Where there are none, the record is newer than all that is known of its rows.
+type seen struct {
+	concerns map[journal.RowKey][]journal.Ref
+	pending  bool // an own transaction with one of the rows is not decided yet
+}
+
+func (s *seen) ids() map[journal.RowKey]map[string]bool {
+	if len(s.concerns) == 0 {
+		return nil
+	}
+	out := map[journal.RowKey]map[string]bool{}
+	for k, refs := range s.concerns {
+		out[k] = map[string]bool{}
+		for _, r := range refs {
+			out[k][r.ID.String()] = true
+		}
+	}
+	return out
+}
+
+// within reports whether everything in s is in an earlier look.
+func (s *seen) within(before map[journal.RowKey]map[string]bool) bool {
+	for k, refs := range s.concerns {
+		for _, r := range refs {
+			if !before[k][r.ID.String()] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// look reads the row index for a record's rows. The vector is the gate's, with the records before rec in its batch.
+func (a *Applier) look(g *journal.Gate, applied journal.Vector, rec *journal.Record, touches []conflict.Touch) *seen {
+	s := &seen{}
+	if newest(applied, rec) {
+		return s
+	}
+	done := map[journal.RowKey]bool{}
+	for i := range touches {
+		for _, k := range [2]journal.RowKey{touches[i].Key, touches[i].Other} {
+			if k != "" && !done[k] {
+				done[k] = true
+				a.lookRow(g, applied, rec, k, s)
+			}
+		}
+	}
+	return s
+}
+
+func (a *Applier) lookRow(g *journal.Gate, applied journal.Vector, rec *journal.Record, k journal.RowKey, s *seen) {
+	for _, ref := range g.ChangesSince(k, rec.Mark) {
+		if ref.ID == rec.ID || rec.Knew.Covers(ref.ID) {
+			continue
+		}
+		switch here, pending := a.here(ref, applied); {
+		case pending:
+			s.pending = true
+		case here:
+			if s.concerns == nil {
+				s.concerns = map[journal.RowKey][]journal.Ref{}
+			}
+			s.concerns[k] = append(s.concerns[k], ref)
+		}
+	}
+}
+
+// newest reports whether the author of rec knew everything that is in the database: then nothing there can concern it.
+func newest(applied journal.Vector, rec *journal.Record) bool {
+	for origin, seq := range applied {
+		if origin != rec.Origin && rec.Knew[origin] < seq {
+			return false
+		}
+	}
+	return true
+}
+
+// here reports whether a change is in the database, or may be.
+func (a *Applier) here(ref journal.Ref, applied journal.Vector) (here, pending bool) {
+	if ref.ID.Origin != a.own {
+		return applied.Covers(ref.ID), false
+	}
+	return ref.Outcome == journal.OutcomeCommitted, ref.Outcome == journal.OutcomeUnknown
+}
+
+// commutes reports whether a record's changes give the same rows whether they are written before or after those that
+// it did not know of: then it can be written as it stands, late or not.
+func (a *Applier) commutes(d *database, it *item, s *seen, before []*item) bool {
+	for k, refs := range s.concerns {
+		for _, ref := range refs {
+			other, err := a.record(ref.ID, before)
+			if err != nil || other.Tx == nil {
+				return false
+			}
+			for _, o := range conflict.Touches(other) {
+				if (o.Key == k || o.Other == k) && !d.apart(it.touches, o, k) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+func (a *Applier) record(id journal.ID, near []*item) (*journal.Record, error) {
+	for _, it := range near {
+		if it.rec.ID == id {
+			return it.rec, nil
+		}
+	}
+	return a.o.Journal.Record(id)
+}
+
+// apart reports whether o and each of the touches of the same row set different columns, or add to the same ones.
+func (d *database) apart(touches []conflict.Touch, o conflict.Touch, k journal.RowKey) bool {
+	for _, t := range touches {
+		if t.Key != k && t.Other != k {
+			continue
+		}
+		if t.Keyless {
+			if t.Change.Op != journal.OpInsert || o.Change.Op != journal.OpInsert {
+				return false
+			}
+			continue
+		}
+		if t.Change.Op != journal.OpUpdate || o.Change.Op != journal.OpUpdate || t.Change.Before == nil || o.Change.Before == nil {
+			return false
+		}
+		tab, err := d.table(t.Change.Relation)
+		if err != nil || !sums(tab, t.Change, o.Change) {
+			return false
+		}
+	}
+	return true
+}
+
+// sums reports whether the columns that both set are added by both, and nothing limits a sum.
+func sums(tab *table, a, b *conflict.Change) bool {
+	added := func(c *conflict.Change, i int) bool {
+		for _, d := range c.Delta {
+			if d == i && i < len(c.Before) && i < len(c.After) {
+				_, ok := conflict.Difference(c.Before[i], c.After[i])
+				return ok
+			}
+		}
+		return false
+	}
+	set := map[string]bool{}
+	var adds []string
+	for _, i := range a.Set {
+		name := a.Relation.Columns[i].Name
+		set[name] = added(a, i)
+		if set[name] {
+			adds = append(adds, name)
+		}
+	}
+	for _, i := range b.Set {
+		name := b.Relation.Columns[i].Name
+		sum := added(b, i)
+		if sum {
+			adds = append(adds, name)
+		}
+		if was, both := set[name]; both && !(was && sum) {
+			return false
+		}
+	}
+	return len(tab.checked(adds)) == 0
+}
