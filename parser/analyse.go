@@ -52,8 +52,8 @@ type marks struct {
 	first, last int
 	splice      int
 	main        int
-	targets     []int // by Statement.Targets
-	password    int
+	targets     []int  // by Statement.Targets
+	password    [2]int // first and last token of the literal
 	inner       *marks
 }
 
@@ -61,6 +61,7 @@ type marks struct {
 type reading struct {
 	statements []*Statement
 	marks      []*marks
+	secret     bool // it calls what sounds secret: its texts must be searched for secrets
 }
 
 // analyse asks libpg_query what the text means.
@@ -99,7 +100,7 @@ func syntaxError(err error) error {
 // statement gives the meaning of one statement.
 func statement(n *pg.Node, src source, m *marks) *Statement {
 	v := classify(n)
-	m.splice, m.main, m.password = -1, -1, -1
+	m.splice, m.main, m.password = -1, -1, [2]int{-1, -1}
 	st := &Statement{Class: v.class, Command: v.command, SpliceAt: -1}
 	w := &walker{st: st, src: src, marks: m}
 	st.RefusesBlock = refusesBlock(n)

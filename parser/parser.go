@@ -89,6 +89,7 @@ type reader struct {
 	depth    *depth
 	skeleton skeleton
 	again    []token // of the skeleton
+	secret   bool    // a comment may hold a secret
 }
 
 // piece is a range of tokens between top-level semicolons.
@@ -137,13 +138,14 @@ func (p *Parser) release(r *reader) {
 func (r *reader) scan(sql string) error {
 	r.tokens, r.pieces = r.tokens[:0], r.pieces[:0]
 	r.depth.reset()
-	sc := scanner{text: sql}
+	r.secret = false
+	sc := scanner{text: sql, comments: true}
 	from := 0
 	var before token
-	for {
-		t, ok := sc.next()
-		if !ok {
-			break
+	for t, ok := sc.next(); ok; t, ok = sc.next() {
+		if t.kind == kindComment {
+			r.secret = r.secret || secretComment(t.text(sql))
+			continue
 		}
 		if t.kind == kindBad {
 			return fmt.Errorf("%w: at byte %d", ErrLexical, t.from)
@@ -190,6 +192,9 @@ func (p *Parser) piece(s *Script, r *reader, tokens []token) (hit bool, err erro
 		m := found.marks[i]
 		st := found.statements[i].copy()
 		st.place(s.Text, m, 0, func(i int) token { return tokens[k.origin[i]] })
+		if found.secret || r.secret {
+			st.secrets()
+		}
 		s.Statements = append(s.Statements, st)
 	}
 	return hit, nil
@@ -205,7 +210,11 @@ func (r *reader) shape(key string, tokens int) (*reading, error) {
 	if len(r.again) != tokens {
 		return nil, fmt.Errorf("%w: skeleton has %d tokens, not %d", ErrLexical, len(r.again), tokens)
 	}
-	return analyse(source{key, r.again})
+	found, err := analyse(source{key, r.again})
+	if err == nil {
+		found.secret = callsSecret(key, r.again)
+	}
+	return found, err
 }
 
 // whole reads tokens as they stand.

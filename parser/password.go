@@ -15,7 +15,7 @@ func (w *walker) password(options []*pg.Node, role string) {
 	}
 	for i := w.src.tokenAt(int(d.Location)); i <= w.marks.last; i++ {
 		if w.src.tokens[i].literal() {
-			w.marks.password = i
+			w.marks.password = [2]int{i, escapeClause(w.src.text, w.src.tokens, i)}
 			w.st.Password = &Secret{Value: value.Sval, Role: role}
 			return
 		}

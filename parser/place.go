@@ -26,8 +26,8 @@ func (s *Statement) place(text string, m *marks, base int, at func(int) token) {
 	if m.main >= 0 {
 		s.MainAt = int(at(m.main).from) - from
 	}
-	if m.password >= 0 && s.Password != nil {
-		s.Password.Span = Span{int(at(m.password).from) - from, int(at(m.password).to) - from}
+	if m.password[0] >= 0 && s.Password != nil {
+		s.Password.Span = Span{int(at(m.password[0]).from) - from, int(at(m.password[1]).to) - from}
 	}
 	for i := range s.Targets {
 		s.Targets[i].SpliceAt = end(m.targets[i])

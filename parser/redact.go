@@ -76,7 +76,7 @@ func suspicious(sql string) bool {
 	if soundsSecret(sql) || urlWithPassword(sql) || containsFold(sql, "conninfo") {
 		return true
 	}
-	for _, w := range []string{"options", "connection", "mapping"} {
+	for _, w := range []string{"options", "connection", "mapping", "program"} {
 		if containsFold(sql, w) {
 			return true
 		}

@@ -25,7 +25,7 @@ const (
 )
 
 // sounds are the parts of names that stand for something secret, lower case.
-var sounds = []string{"passw", "pwd", "secret", "credential", "api_key", "apikey", "private_key", "crypt", "hmac", "token"}
+var sounds = []string{"passw", "passphr", "passfile", "pwd", "secret", "credential", "api_key", "apikey", "private_key", "crypt", "hmac", "token"}
 
 // soundsSecret reports whether a name, or a text, mentions something secret.
 func soundsSecret(name string) bool {
@@ -117,6 +117,25 @@ func hidesLetters(literal string) bool {
 	return false
 }
 
+// callsSecret reports whether a text calls a function that sounds secret.
+func callsSecret(text string, tokens []token) bool {
+	for i := range tokens {
+		if secretCall(text, tokens, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// secretCall reports whether the token at i is the name of such a function.
+func secretCall(text string, tokens []token, i int) bool {
+	t := tokens[i]
+	return (t.kind == kindWord || t.kind == kindQuoted) && i+1 < len(tokens) && tokens[i+1].is(text, '(') && soundsSecret(t.text(text))
+}
+
+// secretComment reports whether a comment may hold a secret.
+func secretComment(c string) bool { return soundsSecret(c) || urlWithPassword(c) }
+
 // secrets finds the secret literals of a statement that was read, by its tokens.
 func (s *Statement) secrets() {
 	f := finder{text: s.Text}
@@ -152,7 +171,30 @@ type finder struct {
 	spans  []Span
 }
 
-func (f *finder) add(t token) { f.spans = append(f.spans, Span{int(t.from), int(t.to)}) }
+// add marks a token, with the UESCAPE that belongs to it.
+func (f *finder) add(i int) {
+	s := Span{int(f.tokens[i].from), int(f.tokens[i].to)}
+	if j := escapeClause(f.text, f.tokens, i); j > i {
+		s.To = int(f.tokens[j].to)
+	}
+	f.spans = append(f.spans, s)
+}
+
+// escapeClause gives the last token of the literal at i, which is another one if UESCAPE '..' follows.
+func escapeClause(text string, tokens []token, i int) int {
+	j := i
+	for _, wanted := range []func(token) bool{
+		func(t token) bool { return t.word(text, "UESCAPE") },
+		token.literal,
+	} {
+		for j++; j < len(tokens) && tokens[j].kind == kindComment; j++ {
+		}
+		if tokens[i].kind != kindEscape || j >= len(tokens) || !wanted(tokens[j]) {
+			return i
+		}
+	}
+	return j
+}
 
 // sorted gives the ranges in order, overlapping ones joined; nil for none.
 func (f *finder) sorted() []Span {
@@ -171,11 +213,11 @@ func (f *finder) sorted() []Span {
 // contents judges every literal and comment by what it says.
 func (f *finder) contents() {
 	worst := gradeNone
-	for _, t := range f.tokens {
+	for i, t := range f.tokens {
 		switch {
 		case t.kind == kindComment:
-			if c := t.text(f.text); soundsSecret(c) || urlWithPassword(c) {
-				f.add(t)
+			if secretComment(t.text(f.text)) {
+				f.add(i)
 			}
 		case t.literal():
 			g := gradeOf(t.text(f.text))
@@ -183,7 +225,7 @@ func (f *finder) contents() {
 				continue // a body: searched one level down where it is one, else by itself
 			}
 			if worst = max(worst, g); g != gradeNone {
-				f.add(t)
+				f.add(i)
 			}
 		}
 	}
@@ -194,20 +236,17 @@ func (f *finder) contents() {
 
 // literals marks all literals of a range of tokens.
 func (f *finder) literals(from, to int) {
-	for _, t := range f.tokens[from:to] {
-		if t.literal() {
-			f.add(t)
+	for i := from; i < to; i++ {
+		if f.tokens[i].literal() {
+			f.add(i)
 		}
 	}
 }
 
 // calls marks the literals in the arguments of functions that sound secret.
 func (f *finder) calls() {
-	for i, t := range f.tokens {
-		if t.kind != kindWord && t.kind != kindQuoted || i+1 == len(f.tokens) || !f.tokens[i+1].is(f.text, '(') {
-			continue
-		}
-		if soundsSecret(t.text(f.text)) {
+	for i := range f.tokens {
+		if secretCall(f.text, f.tokens, i) {
 			f.literals(i+1, f.closing(i+1))
 		}
 	}
@@ -240,7 +279,7 @@ func (f *finder) behind(keyword string) {
 				continue
 			}
 			if f.tokens[j].literal() {
-				f.add(f.tokens[j])
+				f.add(j)
 			}
 			break
 		}
@@ -267,7 +306,7 @@ func (f *finder) options() {
 			}
 			name := strings.ToLower(strings.Trim(f.tokens[j-1].text(f.text), `"`))
 			if !slices.Contains(harmlessOptions, name) {
-				f.add(f.tokens[j])
+				f.add(j)
 			}
 		}
 	}
@@ -286,9 +325,10 @@ func (f *finder) settings() {
 		if j == len(f.tokens) || !soundsSecret(f.text[t.to:f.tokens[j].from]) && !containsFold(f.text[t.to:f.tokens[j].from], "conninfo") {
 			continue
 		}
-		for _, v := range f.tokens[j+1:] {
-			if v.kind != kindMark && v.kind != kindComment {
-				f.add(v)
+		for j++; j < len(f.tokens); j += 2 {
+			f.add(j)
+			if j+1 < len(f.tokens) && !f.tokens[j+1].is(f.text, ',') {
+				break
 			}
 		}
 	}
@@ -300,7 +340,7 @@ func (f *finder) program() {
 		if t.word(f.text, "PROGRAM") && i+1 < len(f.tokens) && f.tokens[i+1].literal() {
 			c := f.tokens[i+1].text(f.text)
 			if soundsSecret(c) || containsFold(c, "auth") || strings.Contains(c, " -u") || strings.Contains(c, "--user") {
-				f.add(f.tokens[i+1])
+				f.add(i + 1)
 			}
 		}
 	}
@@ -309,18 +349,18 @@ func (f *finder) program() {
 // bodies searches literals that hold code. One whose inside cannot be searched as it stands is a secret whole if it
 // sounds like one.
 func (f *finder) bodies() {
-	for _, t := range f.tokens {
-		if !t.literal() || !soundsSecret(t.text(f.text)) && !urlWithPassword(t.text(f.text)) {
+	for i, t := range f.tokens {
+		if !t.literal() || !suspicious(t.text(f.text)) {
 			continue
 		}
 		from, inside, ok := insideOf(t, f.text)
 		if !ok {
-			f.add(t)
+			f.add(i)
 			continue
 		}
 		spans, ok := bodySecrets(inside)
 		if !ok {
-			f.add(t)
+			f.add(i)
 		}
 		for _, s := range spans {
 			f.spans = append(f.spans, Span{s.From + from, s.To + from})
@@ -342,8 +382,8 @@ func insideOf(t token, text string) (from int, inside string, ok bool) {
 	return 0, "", false
 }
 
-// bodySecrets finds the secrets in code: in each of its statements that sets a password, every literal; in code that
-// puts such a statement together, every literal there is. It gives false for code that it cannot split into tokens.
+// bodySecrets finds the secrets in code by the same rules as in a statement of its own; in code that puts a statement
+// with a password together, every literal is one. It gives false for code that it cannot split into tokens.
 func bodySecrets(code string) ([]Span, bool) {
 	f := finder{text: code}
 	sc := scanner{text: code, comments: true}
@@ -352,7 +392,7 @@ func bodySecrets(code string) ([]Span, bool) {
 		if t.kind == kindBad {
 			return nil, false
 		}
-		dynamic = dynamic || t.literal() && containsFold(t.text(code), "passw")
+		dynamic = dynamic || t.literal() && soundsSecret(t.text(code))
 		f.tokens = append(f.tokens, t)
 	}
 	if dynamic {
@@ -361,24 +401,29 @@ func bodySecrets(code string) ([]Span, bool) {
 	f.contents()
 	f.calls()
 	f.settings()
-	from := 0
-	for i, t := range f.tokens {
-		if t.is(code, ';') || i+1 == len(f.tokens) {
-			f.segment(from, i+1)
-			from = i + 1
-		}
-	}
+	f.options()
+	f.behind("PASSWORD")
+	f.behind("CONNECTION")
+	f.variables()
 	return f.sorted(), true
 }
 
-// segment marks the literals of one statement of a body that deals with a password.
-func (f *finder) segment(from, to int) {
-	if from == to {
-		return
-	}
-	text := f.text[f.tokens[from].from:f.tokens[to-1].to]
-	if containsFold(text, "passw") && mentionsAccount(text) || containsFold(text, "connection") && containsFold(text, "subscription") {
-		f.literals(from, to)
+// variables marks the first value of a variable whose name sounds secret.
+func (f *finder) variables() {
+	for i, t := range f.tokens {
+		if t.kind == kindComment || !soundsSecret(t.text(f.text)) {
+			continue
+		}
+		for j := i + 1; j < len(f.tokens) && !f.tokens[j].is(f.text, ';'); j++ {
+			if f.tokens[j].text(f.text) == ":=" || f.tokens[j].word(f.text, "DEFAULT") {
+				end := j
+				for end < len(f.tokens) && !f.tokens[end].is(f.text, ';') {
+					end++
+				}
+				f.literals(j, end)
+				break
+			}
+		}
 	}
 }
 
