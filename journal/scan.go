@@ -87,8 +87,18 @@ func (w *walk) batch(g *segment, from uint64) ([]walked, uint64, error) {
 	var raw [][]byte
 	next := w.beyond(g)
 	size := 0
+	// What is looked up must be in the transaction's snapshot: the end and the kind of index are taken before it begins.
+	w.shelf.mu.RLock()
+	mem, sealed, end := g.mem, g.sealed, g.next()
+	w.shelf.mu.RUnlock()
 	err := g.view(func(tx *bolt.Tx) error {
-		list, chunks := w.positions(g, tx)
+		var list positions
+		var chunks []*termChunks
+		if all := (span{g.first, end}); mem != nil {
+			list = w.memory(mem, all)
+		} else {
+			list, chunks = w.file(tx, sealed, all)
+		}
 		b := tx.Bucket(bucketEntries)
 		p, ok := list.next(from, w.forward)
 		for ok {
@@ -138,31 +148,33 @@ func (w *walk) beyond(g *segment) uint64 {
 	return g.first - 1
 }
 
-// positions gives the list of candidates in a segment, and the parts of it that may fail.
-func (w *walk) positions(g *segment, tx *bolt.Tx) (positions, []*termChunks) {
+// memory gives the candidates among all, from an index in memory.
+func (w *walk) memory(x *index, all span) positions {
 	w.shelf.mu.RLock()
 	defer w.shelf.mu.RUnlock()
-	all := span{g.first, g.next()}
-	var lists both
-	var chunks []*termChunks
-	if g.mem != nil {
-		for _, t := range w.terms {
-			lists = append(lists, sorted(g.mem.terms[t]))
-		}
-		if w.timed() {
-			lists = append(lists, zoned{all, slices.Clone(g.mem.zones), w.since, w.until})
-		}
-	} else {
-		for _, t := range w.terms {
-			c := &termChunks{cursor: tx.Bucket(bucketTerms).Cursor(), term: t}
-			chunks = append(chunks, c)
-			lists = append(lists, c)
-		}
-		if w.timed() {
-			lists = append(lists, zoned{all, g.sealed.zones, w.since, w.until})
-		}
+	lists := both{all}
+	for _, t := range w.terms {
+		lists = append(lists, sorted(x.terms[t]))
 	}
-	return append(lists, all), chunks
+	if w.timed() {
+		lists = append(lists, zoned{all, slices.Clone(x.zones), w.since, w.until})
+	}
+	return lists
+}
+
+// file gives the candidates among all, from the index of a sealed segment, and the parts of it that may fail.
+func (w *walk) file(tx *bolt.Tx, x *sealedIndex, all span) (positions, []*termChunks) {
+	lists := both{all}
+	var chunks []*termChunks
+	for _, t := range w.terms {
+		c := &termChunks{cursor: tx.Bucket(bucketTerms).Cursor(), term: t}
+		chunks = append(chunks, c)
+		lists = append(lists, c)
+	}
+	if w.timed() {
+		lists = append(lists, zoned{all, x.zones, w.since, w.until})
+	}
+	return lists, chunks
 }
 
 func (w *walk) timed() bool { return w.since != 0 || w.until != 0 }

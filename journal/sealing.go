@@ -15,7 +15,7 @@ const sealBatch = 20000
 
 // seal writes the indexes of a segment that gets no more entries into its file. The key "sealed" comes last; a crash
 // before it leaves the segment unsealed, and the next start does it again.
-func (g *segment) seal(x *index, isAborted func(ID) bool, fault func(string)) (*sealedIndex, error) {
+func (g *segment) seal(self NodeID, x *index, fault func(string)) (*sealedIndex, error) {
 	w := sealWriter{g: g}
 	if err := w.begin(); err != nil {
 		return nil, fmt.Errorf("seal %s: %w", g.path, err)
@@ -26,7 +26,7 @@ func (g *segment) seal(x *index, isAborted func(ID) bool, fault func(string)) (*
 	}
 	w.writeSeqs(x)
 	w.writeTerms(x)
-	w.writeRows(x, s, isAborted)
+	w.writeRows(x, s, self)
 	for _, seq := range sortedSeqs(x.outcomes) {
 		w.put(bucketOutcomes, positionKey(seq), positionKey(x.outcomes[seq]))
 	}
@@ -118,8 +118,8 @@ func (w *sealWriter) writeTerms(x *index) {
 	}
 }
 
-// writeRows leaves out what did not commit.
-func (w *sealWriter) writeRows(x *index, s *sealedIndex, isAborted func(ID) bool) {
+// writeRows leaves out the own records that did not commit, as far as this segment knows.
+func (w *sealWriter) writeRows(x *index, s *sealedIndex, self NodeID) {
 	number := make(map[NodeID]int, len(s.origins))
 	for i, n := range s.origins {
 		number[n] = i
@@ -131,7 +131,7 @@ func (w *sealWriter) writeRows(x *index, s *sealedIndex, isAborted func(ID) bool
 	slices.SortFunc(hashes, func(a, b rowHash) int { return bytes.Compare(a[:], b[:]) })
 	for _, h := range hashes {
 		for _, ref := range x.rows[h] {
-			if !isAborted(ref.id) {
+			if !s.omits(self, ref.id) {
 				w.put(bucketRows, rowKey(h, ref.hlc, number[ref.id.Origin], ref.id.Seq), nil)
 			}
 		}
