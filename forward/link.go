@@ -242,16 +242,23 @@ func (l *link) read() error {
 		l.heard.Store(&now)
 		if l.closing() {
 			if frame.GetGoodbye() != nil {
-				return nil
+				return l.parting()
 			}
 			continue
 		}
 		if err := l.handle(frame); err != nil {
 			return err
 		}
-		now = l.f.o.Now()
-		l.heard.Store(&now) // what this node itself took long for is not the peer's silence
+		handled := l.f.o.Now()
+		l.heard.Store(&handled) // what this node itself took long for is not the peer's silence
 	}
+}
+
+// parting is why this node ends the link.
+func (l *link) parting() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byeErr
 }
 
 // errOrder is returned for a frame that has no place where it came.

@@ -113,13 +113,13 @@ func (s *selection) sums(digits int) (string, []string) {
 func (s *selection) rows(limit int) (string, []string) {
 	where, params := s.where()
 	if len(s.key) == 0 {
-		return fmt.Sprintf(`SELECT %s, %s, count(*), json_build_array(left(min(%s), %d)) FROM %s t%s GROUP BY 1, 2 ORDER BY 1 COLLATE "C" LIMIT %d`,
-			s.keyHash(), s.rowHash(), record(s.columns), keyTextChars, s.from, where, limit), params
+		return fmt.Sprintf(`SELECT %s, %s, count(*), json_build_array(left(min(%s), %d)) FROM %s t%s GROUP BY 1, 2 ORDER BY %s COLLATE "C" LIMIT %d`,
+			s.keyHash(), s.rowHash(), record(s.columns), keyTextChars, s.from, where, s.keyHash(), limit), params
 	}
 	keys := make([]string, len(s.key))
 	for i, c := range s.key {
 		keys[i] = fmt.Sprintf("left(t.%s::text, %d)", quote(c), keyTextChars)
 	}
-	return fmt.Sprintf(`SELECT %s, %s, 1, json_build_array(%s) FROM %s t%s ORDER BY 1 COLLATE "C" LIMIT %d`,
-		s.keyHash(), s.rowHash(), strings.Join(keys, ", "), s.from, where, limit), params
+	return fmt.Sprintf(`SELECT %s, %s, 1, json_build_array(%s) FROM %s t%s ORDER BY %s COLLATE "C" LIMIT %d`,
+		s.keyHash(), s.rowHash(), strings.Join(keys, ", "), s.from, where, s.keyHash(), limit), params
 }

@@ -3,6 +3,7 @@ package forward
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 
@@ -193,6 +194,12 @@ func (l *link) sayGoodbye(bye *peerpb.Goodbye, cause error) error {
 
 func (l *link) sendFrame(frame *peerpb.Frame) error {
 	if err := l.stream.Send(frame); err != nil {
+		if errors.Is(err, io.EOF) { // the stream has ended, and the reader is about to be told why
+			select {
+			case <-l.ctx.Done():
+			case <-time.After(goodbyeTime):
+			}
+		}
 		return fmt.Errorf("send to peer: %w", err)
 	}
 	return nil

@@ -118,7 +118,8 @@ func (v *verifier) both(ctx context.Context, q *peerpb.Ask) (out [2]*peerpb.Answ
 		out[i] = sum
 		go func() { // ends with the question
 			err := ask(ctx, q, func(a *peerpb.Answer) error {
-				sum.Vector, sum.Reached, sum.Cut = a.Vector, a.Reached, sum.Cut || a.Cut
+				sum.Vector = append(sum.Vector, a.Vector...)
+				sum.Reached, sum.Cut = sum.Reached || a.Reached, sum.Cut || a.Cut
 				sum.Databases = append(sum.Databases, a.Databases...)
 				sum.Tables = append(sum.Tables, a.Tables...)
 				sum.Sums = append(sum.Sums, a.Sums...)
