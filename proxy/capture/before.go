@@ -10,7 +10,19 @@ import (
 // committed reads rows by key through pgproxy's own connection: the last committed versions, which our client's row
 // locks have frozen. Rows that are not there are not in the map.
 func (w *work) committed(rel *relation, keys [][]journal.Value) (map[string][]journal.Value, error) {
+	if w.unborn(rel) {
+		return nil, nil
+	}
 	return w.byKey(w.session.db.pool, shapeOf(rel, "UTF8"), nil, keys)
+}
+
+// unborn reports whether the open transaction has created the table: then nobody else has seen any row of it.
+func (w *work) unborn(rel *relation) bool {
+	if w.session.private == nil {
+		return false
+	}
+	rows, err := w.session.db.pool.Query(w.ctx, "SELECT FROM pg_catalog.pg_class c WHERE c.oid = $1::text::oid", oidArg(rel.OID))
+	return err == nil && len(rows) == 0
 }
 
 // current reads rows by key as the client's transaction sees them now.

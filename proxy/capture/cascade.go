@@ -103,9 +103,11 @@ func (w *work) children(rel *relation, k constraintData, cols []int, gone [][]jo
 		}
 	}
 	w.record(child, changes)
-	if child.triggered(triggerUpdate|triggerDelete, false) && !w.plan.watch {
-		defer func() { err = w.watch() }()
+	loud, err := w.session.loud(w.ctx, child, triggerUpdate|triggerDelete)
+	if err != nil {
+		return err
 	}
+	w.loud = w.loud || loud
 	return w.cascadeTo(child, changes, depth+1)
 }
 
@@ -158,7 +160,7 @@ func (w *work) referring(rel, child *relation, k constraintData, cols, refs []in
 	}
 	seen := map[string]bool{}
 	var before [][]journal.Value
-	if !state.truncated {
+	if !state.truncated && !w.unborn(child) {
 		rows, err := w.session.db.pool.Query(w.ctx, fmt.Sprintf("SELECT DISTINCT ON (o.ctid, o.tableoid) %s FROM ROWS FROM (%s) u(%s) JOIN %s o ON %s", sh.sql("o"),
 			strings.Join(arrays, ", "), strings.Join(names, ", "), child.quoted(), strings.Join(where, " AND ")), args...)
 		if err != nil {

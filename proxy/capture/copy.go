@@ -28,7 +28,11 @@ func (s *Session) planCopy(ctx context.Context, st *parser.Statement) (*Plan, er
 	case rel == nil || rel.Kind != "r" && rel.Kind != "p":
 		return watched(st, ""), nil
 	}
-	return &Plan{Capture: journal.CaptureCopy, Hold: true, Text: st.Text, how: howCopy, rel: rel, watch: rel.triggered(triggerInsert, false)}, nil
+	watch, err := s.loud(ctx, rel, triggerInsert)
+	if err != nil {
+		return nil, err
+	}
+	return &Plan{Capture: journal.CaptureCopy, Hold: true, Text: st.Text, how: howCopy, rel: rel, watch: watch}, nil
 }
 
 // Copy takes the payload of one CopyData message of the client.

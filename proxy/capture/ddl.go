@@ -38,6 +38,7 @@ func (s *Session) planDDL(ctx context.Context, st *parser.Statement) (*Plan, err
 			return nil, err
 		case t.temp || n.Schema == "pg_temp":
 			temps++
+		case !aboutRelation(st.Command):
 		case t.missing && n.Schema == "":
 			tables = append(tables, w.creation()+"."+n.Name)
 		case t.missing:
@@ -60,6 +61,12 @@ func (s *Session) planDDL(ctx context.Context, st *parser.Statement) (*Plan, err
 	}
 	p.sequences = slices.Contains(sequenceCommands, st.Command)
 	return p, s.conceal(p, st)
+}
+
+// aboutRelation reports whether the objects that a command names are relations.
+func aboutRelation(command string) bool {
+	_, what, _ := strings.Cut(command, " ")
+	return slices.Contains([]string{"TABLE", "TABLE AS", "INTO", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE", "INDEX", "TRIGGER", "RULE", "POLICY"}, what)
 }
 
 // creation is the schema in which an unqualified name is created.
@@ -137,7 +144,11 @@ func (s *Session) planTruncate(ctx context.Context, st *parser.Statement) (*Plan
 	watch := false
 	for _, r := range rels {
 		tables = append(tables, r.full())
-		watch = watch || r.triggered(triggerTruncate, false)
+		loud, err := s.loud(ctx, r, triggerTruncate)
+		if err != nil {
+			return nil, err
+		}
+		watch = watch || loud
 	}
 	p := s.replayed(w, st, tables)
 	p.tables, p.watch = rels, watch

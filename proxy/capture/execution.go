@@ -71,6 +71,7 @@ type work struct {
 	notes  []string
 	// missing: something was written that could not be captured.
 	missing bool
+	loud    bool // a foreign-key action has set off triggers that may write elsewhere
 }
 
 // Finish is called after the statement's CommandComplete and before anything else is sent. It may query in the client's
@@ -119,7 +120,7 @@ func (w *work) finish(tag string) (err error) {
 	case howReplay:
 		err = w.finishReplay()
 	}
-	if err == nil && w.plan.watch {
+	if err == nil && (w.plan.watch || w.loud) {
 		err = w.watch()
 	}
 	if err == nil && w.plan.sequences {

@@ -260,7 +260,12 @@ func (s *Session) planTarget(ctx context.Context, w *who, st *parser.Statement, 
 		return nil, err
 	}
 	p := &Plan{Capture: journal.CaptureExact, Hold: true, Text: st.Text, how: howRows, rel: rel, shape: shapeOf(rel, w.Encoding),
-		upsert: st.DoUpdate != nil, watch: volatile || also || rel.triggered(events, false)}
+		upsert: st.DoUpdate != nil, watch: volatile || also}
+	if !p.watch {
+		if p.watch, err = s.loud(ctx, rel, events); err != nil {
+			return nil, err
+		}
+	}
 	var ok bool
 	if p.image, ok = pickImage(st, rel, version); !ok {
 		p.how = howScan

@@ -90,8 +90,11 @@ type constraintData struct {
 }
 
 type triggerData struct {
-	Name string `json:"name"`
-	Bits int    `json:"bits"` // pg_trigger.tgtype
+	Name     string `json:"name"`
+	Bits     int    `json:"bits"` // pg_trigger.tgtype
+	Schema   string `json:"schema"`
+	Language string `json:"language"`
+	Source   string `json:"source"` // of its function
 }
 
 // The bits of pg_trigger.tgtype.
@@ -148,8 +151,10 @@ const relationQuery = `SELECT pg_catalog.convert_to(pg_catalog.json_build_object
 'referenced', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('oid', k.oid::bigint, 'name', k.conname, 'type', k.contype, 'table', k.conrelid::bigint, 'keys', k.conkey,
   'fkeys', k.confkey, 'ondelete', k.confdeltype, 'onupdate', k.confupdtype, 'child', k.conparentid <> 0))
   FROM pg_catalog.pg_constraint k WHERE k.confrelid = c.oid AND k.contype = 'f'),
-'triggers', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_object('name', g.tgname, 'bits', g.tgtype))
-  FROM pg_catalog.pg_trigger g WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')
+'triggers', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_object('name', g.tgname, 'bits', g.tgtype,
+    'schema', fn.nspname, 'language', l.lanname, 'source', f.prosrc))
+  FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid = f.prolang WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')
   AND (g.tgrelid = c.oid OR c.relkind = 'p' AND g.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p))),
 'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('event', r.ev_type, 'instead', r.is_instead))
   FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN' AND r.ev_enabled IN ('O', 'A')),

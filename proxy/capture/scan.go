@@ -75,6 +75,9 @@ func (w *work) added(rel *relation, leaves []leaf) ([][]journal.Value, error) {
 func (w *work) removed(rel *relation, leaves []leaf) (found [][]journal.Value, why string, err error) {
 	sh := shapeOf(rel, "UTF8")
 	own := w.session.db.pool
+	if w.unborn(rel) {
+		return nil, "", nil
+	}
 	for _, l := range leaves {
 		rows, err := own.Query(w.ctx, fmt.Sprintf("SELECT o.ctid::pg_catalog.text FROM ONLY %s o WHERE o.xmax <> '0'::pg_catalog.xid LIMIT %d", l.name, maxCandidates+1))
 		if err != nil {
