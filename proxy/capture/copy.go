@@ -2,13 +2,14 @@ package capture
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
 
 	"pgproxy/journal"
 	"pgproxy/parser"
 )
-
-// copyKeys is what is known of a COPY's rows from its stream.
-type copyKeys struct{}
 
 // planCopy is for COPY .. FROM STDIN, a file or a program.
 func (s *Session) planCopy(ctx context.Context, st *parser.Statement) (*Plan, error) {
@@ -35,10 +36,18 @@ func (s *Session) planCopy(ctx context.Context, st *parser.Statement) (*Plan, er
 	return &Plan{Capture: journal.CaptureCopy, Hold: true, Text: st.Text, how: howCopy, rel: rel, watch: watch}, nil
 }
 
-// Copy takes the payload of one CopyData message of the client.
-func (e *Execution) Copy(data []byte) {}
+// Copy takes the payload of one CopyData message of the client, or a piece of it, before the server has judged it.
+func (e *Execution) Copy(data []byte) {
+	if e.plan.how != howCopy || e.st == nil || e.session.who == nil {
+		return
+	}
+	if e.copied == nil {
+		e.copied = newCopyKeys(e.st, e.plan.rel, e.session.who.Encoding)
+	}
+	e.copied.Write(data)
+}
 
-// finishCopy reads the copied rows back: they are the own rows of the table that are not known yet.
+// finishCopy reads the copied rows back.
 func (w *work) finishCopy(tag string) error {
 	rel, err := w.relationOf(w.plan.rel.OID)
 	if err != nil {
@@ -53,39 +62,99 @@ func (w *work) finishCopy(tag string) error {
 		w.lost(rel.full(), "the role may not read back what it copied")
 		return nil
 	}
-	leaves, why, err := w.leaves(rel)
-	if err != nil {
-		return err
-	}
-	if why != "" {
-		w.lost(rel.full(), "%s", why)
+	count, _ := strconv.Atoi(strings.TrimPrefix(tag, "COPY "))
+	if count == 0 {
 		return nil
 	}
-	added, err := w.added(rel, leaves)
+	rows, ok, err := w.copiedByKey(rel, count)
 	if err != nil {
 		return err
 	}
-	state := w.tx.table(rel)
-	var changes []journal.Change
-	counts := map[string]int{}
-	if len(rel.key) == 0 {
-		for k, n := range state.added {
-			counts[k] = n
+	if !ok {
+		if rows, ok, err = w.copiedByScan(rel); err != nil || !ok {
+			return err
 		}
 	}
-	for _, row := range added {
-		if len(rel.key) > 0 {
-			if own, ok := state.rows[rel.rowKey(row)]; ok && own.current != nil {
-				continue
-			}
-		} else if len(counts) > 0 {
-			if k := allKey(row); counts[k] > 0 {
-				counts[k]--
-				continue
-			}
-		}
-		changes = append(changes, journal.Change{Op: journal.OpInsert, After: row})
+	changes := make([]journal.Change, len(rows))
+	for i, row := range rows {
+		changes[i] = journal.Change{Op: journal.OpInsert, After: row}
 	}
 	w.record(rel, changes)
 	return nil
+}
+
+// smallCopy is the number of pages per copied row beyond which a table is not read whole if the keys are known.
+const smallCopy = 1.0 / 8
+
+// copiedByKey reads the rows whose keys were in the stream; false where they were not, where a trigger may have changed
+// them (another number of rows is found), or where reading the whole table is cheaper.
+func (w *work) copiedByKey(rel *relation, count int) ([][]journal.Value, bool, error) {
+	c := w.copied
+	if c == nil || rel.OID != w.plan.rel.OID {
+		return nil, false, nil
+	}
+	c.close()
+	if c.failed || len(c.keys) < count {
+		return nil, false, nil
+	}
+	_, tooLarge, err := w.leaves(rel)
+	if err != nil || tooLarge == "" && w.pages < int64(float64(count)*smallCopy)+64 {
+		return nil, false, err
+	}
+	sh := shapeOf(rel, w.who.Encoding)
+	sql := byKeyQuery(sh) + " AND " + ownRow
+	var rows [][]journal.Value
+	for keys := c.keys; len(keys) > 0; {
+		batch := keys[:min(len(keys), keyBatch)]
+		keys = keys[len(batch):]
+		args := make([][]byte, len(rel.key))
+		for i := range rel.key {
+			args[i] = arrayLiteral(batch, i)
+		}
+		found, err := w.session.inner.Query(w.ctx, sql, args...)
+		if err != nil {
+			return nil, false, fmt.Errorf("read copied rows by key: %w", err)
+		}
+		for _, f := range found {
+			row, err := sh.decode(f[0], w.who.transcode)
+			if err != nil {
+				return nil, false, err
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, len(rows) == count, nil
+}
+
+// copiedByScan reads all own rows of the table and leaves out those that are known already.
+func (w *work) copiedByScan(rel *relation) (rows [][]journal.Value, ok bool, err error) {
+	leaves, why, err := w.leaves(rel)
+	if err != nil {
+		return nil, false, err
+	}
+	if why != "" {
+		w.lost(rel.full(), "%s", why)
+		return nil, false, nil
+	}
+	added, err := w.added(rel, leaves)
+	if err != nil {
+		return nil, false, err
+	}
+	if !w.tx.touched(rel) {
+		return added, true, nil
+	}
+	state := w.tx.table(rel)
+	counts := maps.Clone(state.added)
+	for _, row := range added {
+		if len(rel.key) > 0 {
+			if own, known := state.rows[rel.rowKey(row)]; known && own.current != nil {
+				continue
+			}
+		} else if k := allKey(row); counts[k] > 0 {
+			counts[k]--
+			continue
+		}
+		rows = append(rows, row)
+	}
+	return rows, true, nil
 }

@@ -20,7 +20,7 @@ type Execution struct {
 	st      *parser.Statement // nil for a text that could not be read
 	rows    [][]byte          // the appended column of each row, binary
 	chunk   []byte            // what rows are cut from
-	copied  copyKeys
+	copied  *copyKeys
 }
 
 // Effect is what a statement did.
@@ -71,7 +71,8 @@ type work struct {
 	notes  []string
 	// missing: something was written that could not be captured.
 	missing bool
-	loud    bool // a foreign-key action has set off triggers that may write elsewhere
+	pages   int64 // of the relation whose leaves were listed last
+	loud    bool  // a foreign-key action has set off triggers that may write elsewhere
 }
 
 // Finish is called after the statement's CommandComplete and before anything else is sent. It may query in the client's

@@ -37,6 +37,7 @@ func (w *work) leaves(rel *relation) (list []leaf, why string, err error) {
 		total += l.pages
 		list = append(list, l)
 	}
+	w.pages = total
 	if total > w.session.capturer.options.ScanPages {
 		return nil, fmt.Sprintf("the table is too large (%d pages) to be searched for what the statement did", total), nil
 	}
