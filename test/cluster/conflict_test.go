@@ -26,7 +26,7 @@ func conflicts(t *testing.T, major int) {
 	run(0, `CREATE TABLE item (id int PRIMARY KEY, name text, place text, stock int NOT NULL, price numeric(10,2));
 		INSERT INTO item VALUES (1, 'bolt', 'shelf 1', 100, 1.50), (2, 'nut', 'shelf 2', 50, 0.50), (3, 'washer', 'shelf 3', 10, 0.10),
 			(4, 'screw', 'shelf 4', 5, 0.20)`)
-	c.Drain(drainTime)
+	c.Settle(drainTime)
 	c.Isolate(0, 1, 2)
 	// Disjoint columns of one row.
 	run(0, "UPDATE item SET name = 'hex bolt' WHERE id = 1")
@@ -42,7 +42,7 @@ func conflicts(t *testing.T, major int) {
 	run(1, "DELETE FROM item WHERE id = 4")
 	run(0, "UPDATE item SET place = 'here' WHERE id = 4")
 	c.Heal()
-	c.Drain(drainTime)
+	c.Settle(drainTime)
 	got := c.Equal(t, "postgres", "SELECT id, name, place, stock, price FROM item ORDER BY id")
 	want := []string{"1|hex bolt|shelf 9|100|1.50", "2|nut|shelf 2|53|0.50", "3|winner|shelf 3|10|0.10", "4|screw|here|5|0.20"}
 	if !slices.Equal(got, want) {

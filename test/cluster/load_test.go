@@ -19,7 +19,7 @@ func TestLoad(t *testing.T) {
 	seconds := harness.Number(t, "PGPROXY_LOAD_SECONDS", 4)
 	c := harness.NewCluster(t, harness.ClusterOptions{})
 	pgbench(t, c.Nodes[0].Port, "-i", "-s", "1", "-q")
-	c.Drain(drainTime)
+	c.Settle(drainTime)
 	want := c.Equal(t, "postgres", "SELECT count(*) FROM pgbench_accounts")
 	if len(want) != 1 || want[0] != "100000" {
 		t.Fatalf("after pgbench -i: %v accounts", want)
@@ -36,6 +36,7 @@ func TestLoad(t *testing.T) {
 			n.Drain(10 * time.Minute)
 			t.Logf("%s: drain of %s took %v", script, n.Name, time.Since(begin).Round(time.Millisecond))
 		}
+		c.Settle(10 * time.Minute)
 		sums(t, c, script)
 	}
 	t.Logf("transactions by node: %v", counts)

@@ -52,33 +52,10 @@ func TestTopologies(t *testing.T) {
 			s.Heal()
 			s.progress(20)
 			stop()
-			s.settle()
 			s.check(true)
 			s.Verify()
 		})
 	}
-}
-
-// settle waits until every node has applied the same of every origin: a drain speaks of direct peers only.
-func (s *scene) settle() {
-	s.t.Helper()
-	s.Drain(drainTime)
-	harness.WaitFor(s.t, drainTime, "all nodes to have applied the same", func() (bool, string) {
-		first := ""
-		for i, n := range s.Running() {
-			st, err := n.Status()
-			if err != nil {
-				return false, err.Error()
-			}
-			applied := fmt.Sprint(st.Applied) // maps print in order
-			if i == 0 {
-				first = applied
-			} else if applied != first {
-				return false, fmt.Sprintf("%s has %s, %s has %s", s.Running()[0].Name, first, n.Name, applied)
-			}
-		}
-		return true, ""
-	})
 }
 
 // TestNodeDiesForGood: in a - b - c, b takes a's writes, passes some of them on, and dies for ever; then a meets c.
@@ -112,24 +89,11 @@ func TestNodeDiesForGood(t *testing.T) {
 			t.Fatalf("%s", r)
 		}
 	}
-	s.settleLiving()
+	s.Settle(drainTime)
 	s.Equal(t, "postgres", workload.Dump)
 	for _, n := range s.Running() {
 		s.checkNode(n, true)
 	}
-}
-
-// settleLiving waits until the running nodes have applied the same.
-func (s *scene) settleLiving() {
-	s.t.Helper()
-	harness.WaitFor(s.t, drainTime, "the living to have applied the same", func() (bool, string) {
-		a, errA := s.Nodes[0].Status()
-		c, errC := s.Nodes[2].Status()
-		if errA != nil || errC != nil {
-			return false, fmt.Sprint(errA, errC)
-		}
-		return fmt.Sprint(a.Applied) == fmt.Sprint(c.Applied), fmt.Sprint(a.Applied, c.Applied)
-	})
 }
 
 // TestBadLink: links that flap, crawl and swallow bytes; everything arrives all the same.

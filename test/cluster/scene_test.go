@@ -32,8 +32,10 @@ func newScene(t *testing.T, o harness.ClusterOptions) *scene {
 	t.Helper()
 	s := &scene{t: t, ledger: workload.NewLedger(), seed: harness.Seed(t)}
 	s.Cluster = harness.NewCluster(t, o)
-	s.exec(0, workload.Schema)
-	s.Drain(drainTime)
+	for sql := range strings.SplitSeq(workload.Schema, ";") {
+		s.exec(0, sql)
+	}
+	s.Settle(drainTime)
 	return s
 }
 
@@ -113,10 +115,10 @@ func (s *scene) lastErrors(node string) string {
 	return strings.Join(last[max(0, len(last)-3):], "; ")
 }
 
-// check drains, and holds the running nodes' tables against each other and the ledger; with journals, those too.
+// check settles, and holds the running nodes' tables against each other and the ledger; with journals, those too.
 func (s *scene) check(journals bool) {
 	s.t.Helper()
-	s.Drain(drainTime)
+	s.Settle(drainTime)
 	s.Equal(s.t, "postgres", workload.Dump)
 	for _, n := range s.Running() {
 		s.checkNode(n, journals)

@@ -206,6 +206,41 @@ func (c *Cluster) Drain(timeout time.Duration) {
 	}
 }
 
+// Settle drains every running node, and waits until all of them have applied the same of every origin: a drain speaks of
+// direct peers, and of what they hold, not of what they have applied.
+func (c *Cluster) Settle(timeout time.Duration) {
+	c.t.Helper()
+	for _, n := range c.Running() {
+		if !c.alone(n) {
+			n.Drain(timeout)
+		}
+	}
+	WaitFor(c.t, timeout, "all nodes to have applied the same", func() (bool, string) {
+		first := ""
+		for i, n := range c.Running() {
+			s, err := n.Status()
+			if err != nil {
+				return false, errNote(err)
+			}
+			applied := fmt.Sprint(s.Applied) // maps print in order
+			if i == 0 {
+				first = applied
+			} else if applied != first {
+				return false, fmt.Sprintf("%s has applied %s, %s has applied %s", c.Running()[0].Name, first, n.Name, applied)
+			}
+		}
+		return true, ""
+	})
+}
+
+// alone reports whether a peer of n does not run, so that n cannot be drained.
+func (c *Cluster) alone(n *Node) bool {
+	return slices.ContainsFunc(n.Peers, func(peer string) bool {
+		name, _, _ := strings.Cut(peer, "=")
+		return !c.runs(name)
+	})
+}
+
 // Verify runs `pgproxy verify` on every running node and fails the test unless all say equal.
 func (c *Cluster) Verify() {
 	c.t.Helper()
