@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"pgproxy/journal"
+	"pgproxy/journal/hlc"
 )
 
 // Applier writes what the journal has stored, and this node's databases have not, into the databases. Prepare, then Run;
@@ -19,6 +20,7 @@ type Applier struct {
 	stands    map[journal.NodeID]*stand
 	waits     map[journal.NodeID]uint64 // origins that wait for a stopped one, and the record that does
 	strided   uint32                    // the node number that the sequences follow, plus one
+	times     map[journal.ID]hlc.Time
 	counts    Counts
 	kick      chan struct{}
 
@@ -33,7 +35,7 @@ func New(o Options) (*Applier, error) {
 		return nil, err
 	}
 	return &Applier{o: o, own: o.Journal.Identity().Node, databases: map[string]*database{}, stops: map[journal.NodeID]*stop{},
-		stands: map[journal.NodeID]*stand{}, waits: map[journal.NodeID]uint64{}, kick: make(chan struct{}, 1)}, nil
+		stands: map[journal.NodeID]*stand{}, waits: map[journal.NodeID]uint64{}, times: map[journal.ID]hlc.Time{}, kick: make(chan struct{}, 1)}, nil
 }
 
 // Prepare makes what apply needs in every replicated database, reads the positions there and tells the journal what is

@@ -84,7 +84,7 @@ func (a *Applier) commit(d *database, items []*item) (bad int, err error) {
 	err = a.o.Journal.Gate(func(g *journal.Gate) error {
 		applied := g.Applied()
 		for i, it := range items {
-			s := a.look(g, applied, it.rec, it.touches)
+			s := a.look(g, applied, it)
 			if s.pending || !s.within(it.concerns) {
 				bad = i
 				return errLook

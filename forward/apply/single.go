@@ -19,6 +19,7 @@ type single struct {
 	a    *Applier
 	d    *database
 	rec  *journal.Record
+	it   *item
 	f    *flight // not sent yet
 	told []journal.Conflict
 
@@ -37,7 +38,7 @@ func (a *Applier) single(ctx context.Context, d *database, it *item) error {
 	forced := map[journal.RowKey]bool{}
 	var err error
 	for range singleTries {
-		s := &single{a: a, d: d, rec: it.rec, forced: forced, folded: map[journal.RowKey]map[journal.ID]bool{},
+		s := &single{a: a, d: d, rec: it.rec, it: it, forced: forced, folded: map[journal.RowKey]map[journal.ID]bool{},
 			owner: map[*step]conflict.Touch{}, direct: map[journal.RowKey]map[string]bool{}, f: &flight{}}
 		if err = s.try(ctx, it); err == nil {
 			return nil
@@ -62,7 +63,7 @@ func (s *single) try(ctx context.Context, it *item) error {
 	if alone := outsideBlock(s.rec); alone != nil {
 		return s.outside(ctx, alone)
 	}
-	look, err := s.look(it.touches)
+	look, err := s.look()
 	if err != nil {
 		return err
 	}
@@ -101,10 +102,10 @@ func (s *single) try(ctx context.Context, it *item) error {
 	return nil
 }
 
-func (s *single) look(touches []conflict.Touch) (*seen, error) {
+func (s *single) look() (*seen, error) {
 	var look *seen
 	err := s.a.o.Journal.Gate(func(g *journal.Gate) error {
-		look = s.a.look(g, g.Applied(), s.rec, touches)
+		look = s.a.look(g, g.Applied(), s.it)
 		return nil
 	})
 	if err != nil {
@@ -337,7 +338,7 @@ func (s *single) commit() error {
 		now := &seen{}
 		if !newest(applied, s.rec) {
 			for k := range s.direct {
-				s.a.lookRow(g, applied, s.rec, k, now)
+				s.a.lookRow(g, applied, s.it, k, now)
 			}
 		}
 		if now.pending || !now.within(s.direct) {

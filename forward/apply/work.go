@@ -7,6 +7,7 @@ import (
 
 	"pgproxy/forward/conflict"
 	"pgproxy/journal"
+	"pgproxy/journal/hlc"
 )
 
 // item is a record on its way into its database.
@@ -15,6 +16,7 @@ type item struct {
 	touches  []conflict.Touch
 	replays  bool                               // it has statements to run again
 	concerns map[journal.RowKey]map[string]bool // see look
+	since    hlc.Time                           // all concerns are after it
 	first    int                                // its first step in the batch's flight
 	end      int
 }
@@ -59,7 +61,7 @@ func (a *Applier) take(ctx context.Context, recs []*journal.Record, blocked map[
 			if d != nil && d.name != rec.Tx.Database {
 				break
 			}
-			it.touches, it.replays = conflict.Touches(rec), replays(rec)
+			it.touches, it.replays, it.since = conflict.Touches(rec), replays(rec), a.since(rec, applied)
 			if d == nil {
 				d = a.database(rec.Tx.Database)
 				if err := a.reach(ctx, d); err != nil {
@@ -233,7 +235,7 @@ func (a *Applier) directs(d *database, items []*item, blocked map[journal.NodeID
 	_ = a.o.Journal.Gate(func(g *journal.Gate) error {
 		applied := g.Applied()
 		for _, it := range items {
-			looks = append(looks, a.look(g, applied, it.rec, it.touches))
+			looks = append(looks, a.look(g, applied, it))
 			applied[it.rec.Origin] = it.rec.Seq
 		}
 		return nil
