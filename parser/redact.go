@@ -60,7 +60,10 @@ func RedactUnread(sql string) string {
 		if t.literal() || t.kind == kindBad {
 			return cut(sql, int(t.from))
 		}
-		if t.kind != kindMark && t.kind != kindOperator && soundsSecret(t.text(sql)) {
+		if t.kind == kindQuoted && soundsSecret(t.text(sql)) {
+			return cut(sql, int(t.from)) // who knows where it ought to end
+		}
+		if t.kind == kindWord && soundsSecret(t.text(sql)) {
 			return cut(sql, int(t.to))
 		}
 	}

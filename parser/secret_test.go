@@ -207,6 +207,9 @@ func FuzzRedact(f *testing.F) {
 		if r := RedactUnread(text); strings.Contains(r, canary) {
 			t.Errorf("%q is redacted to %q", text, r)
 		}
+		if strings.ContainsAny(before, `"'$`) {
+			return // what was read may be a name, or a text, of any content
+		}
 		s := p.Parse(text)
 		for _, st := range s.Statements {
 			if r := st.Redact(); strings.Contains(r, canary) {

@@ -6,14 +6,14 @@ import (
 )
 
 // readWhole reads a text without its skeleton.
-func readWhole(sql string) *Script {
-	p := New(Options{})
+func readWhole(p *Parser, sql string) *Script {
 	s := &Script{Text: sql}
 	if err := checkText(sql, p.maxText); err != nil {
 		s.Unread = err
 		return s
 	}
 	r := p.pool.Get().(*reader)
+	defer p.release(r)
 	if err := r.scan(sql); err != nil {
 		s.Unread = err
 		return s
@@ -27,7 +27,7 @@ func readWhole(sql string) *Script {
 // compareShape fails where the skeleton and the text itself mean something else.
 func compareShape(t *testing.T, p *Parser, text string) {
 	t.Helper()
-	whole := readWhole(text)
+	whole := readWhole(p, text)
 	for range 2 { // the second time from the caches
 		got := p.Parse(text)
 		if whole.Unread != nil && got.Unread == nil && !strings.Contains(text, "'") {
