@@ -39,7 +39,8 @@ type Options struct {
 
 // Capturer holds what is shared by all sessions: catalogs per database and own connections. It is safe for concurrent use.
 type Capturer struct {
-	options Options
+	options  Options
+	printSQL string // printQuery's, made once
 
 	mu        sync.Mutex
 	databases map[string]*database
@@ -60,7 +61,7 @@ func New(o Options) *Capturer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Capturer{options: o, databases: map[string]*database{}}
+	return &Capturer{options: o, printSQL: printQuery(), databases: map[string]*database{}}
 }
 
 // Close closes pgproxy's own connections. Sessions must have ended.

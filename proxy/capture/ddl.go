@@ -60,6 +60,16 @@ func (s *Session) planDDL(ctx context.Context, st *parser.Statement) (*Plan, err
 		p.Note = "temporary and permanent objects in one statement cannot be repeated elsewhere"
 	}
 	p.sequences = slices.Contains(sequenceCommands, st.Command)
+	p.rows = p.how == howReplay && (st.Command == "CREATE TABLE AS" || st.Command == "SELECT INTO")
+	if st.Command == "ALTER TABLE" && len(st.Objects) > 0 && p.how == howReplay {
+		rel, _, err := s.targetOf(ctx, w, st.Objects[0])
+		if err != nil {
+			return nil, err
+		}
+		if rel != nil && (rel.Kind == "r" || rel.Kind == "p") {
+			p.rel = rel
+		}
+	}
 	return p, s.conceal(p, st)
 }
 
@@ -187,4 +197,18 @@ func (w *work) finishReplay() error {
 		w.tx.truncate(rel)
 	}
 	return nil
+}
+
+// finishDDL looks after the rows that some DDL makes, and remembers how the schema looks now.
+func (w *work) finishDDL() (err error) {
+	if w.plan.rows {
+		err = w.finishTableAs()
+	} else if w.plan.rel != nil {
+		err = w.finishAlter()
+	}
+	if err != nil || w.tx == nil {
+		return err
+	}
+	w.tx.schema, err = w.fingerprint()
+	return err
 }

@@ -119,7 +119,9 @@ func (w *work) finish(tag string) (err error) {
 	case howCopy:
 		err = w.finishCopy(tag)
 	case howReplay:
-		err = w.finishReplay()
+		if err = w.finishReplay(); err == nil && w.st.AltersSchema {
+			err = w.finishDDL()
+		}
 	}
 	if err == nil && (w.plan.watch || w.loud) {
 		err = w.watch()

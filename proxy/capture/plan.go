@@ -35,7 +35,7 @@ type Plan struct {
 	sequences bool // sequences may be new, or out of line with the node's number
 	tables    []*relation
 	replay    *journal.Replay
-	rows      bool // DDL whose new table is shipped as rows
+	rows      bool // CREATE TABLE AS: the rows are shipped too
 }
 
 // strategy is what Finish has to do.
@@ -147,6 +147,9 @@ func (s *Session) volatile(ctx context.Context, st *parser.Statement) (bool, err
 func (s *Session) planOpaque(ctx context.Context, st *parser.Statement) (*Plan, error) {
 	if _, err := s.learn(ctx); err != nil {
 		return nil, err
+	}
+	if st.Command == "REFRESH MATERIALIZED VIEW" {
+		return s.planDDL(ctx, st)
 	}
 	p := watched(st, "")
 	p.sequences = st.Command == "DO" || st.Command == "CALL"

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"pgproxy/journal"
 )
 
@@ -133,7 +135,7 @@ const relationQuery = `SELECT pg_catalog.convert_to(pg_catalog.json_build_object
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
 'indexes', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', ic.relname, 'primary', i.indisprimary, 'unique', i.indisunique,
   'exclusion', i.indisexclusion, 'immediate', i.indimmediate, 'keys', (i.indkey::int2[])[0:i.indnkeyatts-1], 'expr', i.indexprs IS NOT NULL,
-  'pred', i.indpred IS NOT NULL, 'notdistinct', coalesce((pg_catalog.to_jsonb(i)->>'indnullsnotdistinct')::bool, false), 'def', pg_catalog.pg_get_indexdef(i.indexrelid),
+  'pred', i.indpred IS NOT NULL, 'notdistinct', coalesce((pg_catalog.to_jsonb(i)->>'indnullsnotdistinct')::bool, false), 'def', CASE WHEN $2::text::bool AND NOT i.indisprimary THEN pg_catalog.pg_get_indexdef(i.indexrelid) ELSE '' END,
   'ops', (SELECT pg_catalog.json_agg(pg_catalog.format('OPERATOR(%I.%s)', opn.nspname, o.oprname) ORDER BY k.k)
     FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) k(k) JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.k]
     JOIN pg_catalog.pg_amop am ON am.amopfamily = oc.opcfamily AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype AND am.amopstrategy = 3
@@ -180,19 +182,32 @@ const relationQuery = `SELECT pg_catalog.convert_to(pg_catalog.json_build_object
   FROM need JOIN pg_catalog.pg_type t ON t.oid = need.oid)
 )::text, 'UTF8') FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::text::oid`
 
-// relation gives the relation of that oid; errNoRelation if there is none.
+// relation gives the relation of that oid; errNoRelation if there is none. The definitions of indexes need a lock on the
+// table; where somebody holds it exclusively (perhaps the very client that we serve) they are left out for now.
 func (c *catalog) relation(ctx context.Context, q Querier, oid uint32) (*relation, error) {
-	return cached(c, func() map[uint32]*relation { return c.relations }, oid, func() (*relation, error) {
-		r := &relation{}
-		if err := queryJSON(ctx, q, &r.relationData, relationQuery, oidArg(oid)); err != nil {
-			return nil, err
-		}
-		if r.OID == 0 {
-			return nil, fmt.Errorf("oid %d: %w", oid, errNoRelation)
-		}
-		r.derive()
-		return r, nil
+	r, err := cached(c, func() map[uint32]*relation { return c.relations }, oid, func() (*relation, error) {
+		return loadRelation(ctx, q, oid, "true")
 	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == lockNotAvailable {
+		return loadRelation(ctx, q, oid, "false")
+	}
+	return r, err
+}
+
+// lockNotAvailable is the SQLSTATE of a lock_timeout.
+const lockNotAvailable = "55P03"
+
+func loadRelation(ctx context.Context, q Querier, oid uint32, definitions string) (*relation, error) {
+	r := &relation{}
+	if err := queryJSON(ctx, q, &r.relationData, relationQuery, oidArg(oid), []byte(definitions)); err != nil {
+		return nil, err
+	}
+	if r.OID == 0 {
+		return nil, fmt.Errorf("oid %d: %w", oid, errNoRelation)
+	}
+	r.derive()
+	return r, nil
 }
 
 // forgetRelation drops one relation that turned out to be different from what was cached.

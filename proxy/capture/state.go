@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"reflect"
 	"slices"
 
 	"pgproxy/journal"
@@ -18,6 +19,7 @@ type TxState struct {
 	log     []logged
 	marks   []mark
 	tables  map[uint32]*tableState // worked out of the log when asked for
+	schema  string                 // fingerprint of the schema's changes so far; "" none
 }
 
 // logged is a step of the transaction on one table: changes, or the end of all its rows.
@@ -28,12 +30,13 @@ type logged struct {
 }
 
 type mark struct {
-	name string
-	log  int
+	name   string
+	log    int
+	schema string
 }
 
 // Savepoint, Release and RollbackTo follow the client's statements of that name, after they succeeded.
-func (t *TxState) Savepoint(name string) { t.marks = append(t.marks, mark{name, len(t.log)}) }
+func (t *TxState) Savepoint(name string) { t.marks = append(t.marks, mark{name, len(t.log), t.schema}) }
 
 // Release forgets the savepoint and those made after it; what was done since stays.
 func (t *TxState) Release(name string) {
@@ -50,6 +53,7 @@ func (t *TxState) RollbackTo(name string) {
 	}
 	clear(t.log[t.marks[i].log:])
 	t.log = t.log[:t.marks[i].log]
+	t.schema = t.marks[i].schema
 	t.marks = t.marks[:i+1]
 	t.tables = nil
 }
@@ -71,8 +75,13 @@ func (t *TxState) relation(rel *relation) int {
 	if t.indexes == nil {
 		t.indexes = map[*relation]int{}
 	}
-	i := len(t.Relations)
-	t.Relations = append(t.Relations, rel.record)
+	i := slices.IndexFunc(t.Relations, func(r journal.Relation) bool {
+		return r.Name == rel.Name && r.Schema == rel.Schema && reflect.DeepEqual(r, rel.record)
+	})
+	if i < 0 {
+		i = len(t.Relations)
+		t.Relations = append(t.Relations, rel.record)
+	}
 	t.indexes[rel] = i
 	return i
 }

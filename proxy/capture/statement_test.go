@@ -206,3 +206,48 @@ func TestTypes(t *testing.T) {
 		c.expect(t, "UPDATE x SET m = '1'", "exact [public.x] U x -(1,'a':1 'b':2,postgres=r/postgres,pg_class,$12.50) +(1,'a':1 'b':2,postgres=r/postgres,pg_class,$1.00) set m")
 	})
 }
+
+func TestSchemaWithRows(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		c := b.client()
+		c.plain("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)")
+		e := c.expect(t, "CREATE TABLE n AS SELECT id, id * 2 AS d FROM t", "statement [public.n] I n +(1,2)|I n +(2,4)")
+		if e.Replay.Text != "CREATE TABLE n AS SELECT id, id * 2 AS d FROM t WITH NO DATA" {
+			t.Error(e.Replay.Text)
+		}
+		e = c.expect(t, "SELECT id AS a, 'x'::varchar(5) AS b INTO m FROM t", "statement [public.m] I m +(1,x)|I m +(2,x)")
+		if e.Replay.Text != `CREATE TABLE "public"."m" ("a" integer, "b" character varying(5))` {
+			t.Error(e.Replay.Text)
+		}
+		c.expect(t, "ALTER TABLE t ADD COLUMN c text DEFAULT 'x'", "statement [public.t]")
+		c.expect(t, "ALTER TABLE t ADD COLUMN s serial", "statement [public.t] U t -(1,x,<0:>) +(1,x,1) set s|U t -(2,x,<0:>) +(2,x,2) set s")
+		e = c.run("ALTER TABLE t ADD COLUMN w timestamptz DEFAULT now(), DROP COLUMN c")
+		if len(e.Changes) != 2 || len(e.Changes[0].Set) != 1 {
+			t.Errorf("%v", describe(c.last, e))
+		}
+		c.expect(t, "CREATE MATERIALIZED VIEW mv AS SELECT id FROM t", "statement [public.mv]")
+		c.expect(t, "REFRESH MATERIALIZED VIEW mv", "statement [public.mv]")
+	})
+}
+
+func TestHiddenSchema(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		c := b.client()
+		c.plain("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE IF NOT EXISTS made (a int); END $$")
+		c.expect(t, "DO $$ BEGIN PERFORM 1; END $$", "none []")
+		e := c.expect(t, "DO $$ BEGIN CREATE TYPE mood AS ENUM ('a'); END $$", "statement []")
+		if e.Replay == nil || !strings.HasPrefix(e.Replay.Text, "DO $$") {
+			t.Errorf("replay %+v", e.Replay)
+		}
+		c.expect(t, "DO $$ BEGIN TRUNCATE t; END $$", "statement [public.t]")
+		c.expect(t, "DO $$ BEGIN CREATE TEMP TABLE tt (a serial PRIMARY KEY, b text); INSERT INTO t VALUES (7); END $$", "hidden [public.t] I t +(7)")
+		c.expect(t, "SELECT f()", "statement [public.made]")
+		c.expect(t, "SELECT f()", "none []")
+		c.run("BEGIN")
+		c.expect(t, "CREATE TABLE x (a int)", "statement [public.x]")
+		c.expect(t, "DO $$ BEGIN INSERT INTO x VALUES (1); END $$", "hidden [public.x] I x +(1)")
+		c.expect(t, "DO $$ BEGIN DROP TABLE x; ALTER TABLE t ADD COLUMN z int; END $$", "statement [public.t]")
+		c.run("COMMIT")
+		c.expect(t, "INSERT INTO t VALUES (9, 9)", "exact [public.t] I t +(9,9)")
+	})
+}

@@ -20,11 +20,11 @@ func (w *work) finishScan() error {
 
 // locksQuery lists the permanent tables that the client's transaction has locked for writing: whatever it wrote is
 // among them.
-const locksQuery = `SELECT DISTINCT c.oid::pg_catalog.text FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted
+const locksQuery = `SELECT l.relation::pg_catalog.text, pg_catalog.bool_or(l.mode = 'AccessExclusiveLock'), c.oid IS NULL FROM pg_catalog.pg_locks l
+LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted
 AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
-AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND c.relkind = 'r' AND c.relpersistence = 'p'
-AND c.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgproxy', 'pg_toast')`
+AND l.relation >= 16384 AND (l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND c.relkind = 'r' AND c.relpersistence = 'p'
+AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgproxy', 'pg_toast') OR c.oid IS NULL AND l.mode = 'AccessExclusiveLock') GROUP BY l.relation, c.oid`
 
 // watch looks for what the statement wrote without its text saying so: in every table that is locked for writing, the
 // rows of this transaction are compared with what is known already.
@@ -33,16 +33,22 @@ func (w *work) watch() error {
 	if err != nil {
 		return fmt.Errorf("read own locks: %w", err)
 	}
+	dropped, emptied := false, ""
+	altered := w.session.private != nil // by DDL that is known, which explains exclusive locks
 	seen := map[uint32]bool{}
 	for _, r := range rows {
+		if isTrue(r[2]) {
+			dropped = dropped || !altered
+			continue
+		}
 		oid, err := strconv.ParseUint(string(r[0]), 10, 32)
 		if err != nil {
 			return fmt.Errorf("read own locks: %w", err)
 		}
 		rel, err := w.relationOf(uint32(oid))
-		if errors.Is(err, errNoRelation) {
-			w.lost("oid "+string(r[0]), "a table that the catalog does not have yet")
-			continue
+		if errors.Is(err, errNoRelation) && w.session.private == nil {
+			w.session.AlteredSchema() // the statement has made it, and only this session can see it
+			rel, err = w.relationOf(uint32(oid))
 		}
 		if err != nil {
 			return err
@@ -51,12 +57,29 @@ func (w *work) watch() error {
 			continue
 		}
 		seen[rel.OID] = true
+		if isTrue(r[1]) && !altered && !w.tx.table(rel).truncated {
+			emptied = rel.full() // by TRUNCATE or DDL in a function: our own session cannot look into it
+			w.touch(emptied)
+			continue
+		}
 		if err := w.compare(rel, nil, true); err != nil {
 			return err
 		}
 	}
-	return nil
+	if !w.opaque() {
+		if emptied != "" {
+			w.lost(emptied, "locked exclusively by what the statement set off")
+		}
+		return nil
+	}
+	changed, err := w.hiddenDDL(dropped)
+	if err == nil && (changed || emptied != "") {
+		w.repeat()
+	}
+	return err
 }
+
+func isTrue(b []byte) bool { return len(b) == 1 && b[0] == 1 }
 
 // compare finds what happened to rel's rows since the transaction's last known state of them.
 func (w *work) compare(rel *relation, assigned []parser.Assignment, hidden bool) error {
