@@ -38,7 +38,7 @@ func (d *dataDir) folder() (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", admin.Fail(admin.ExitError, "give the folder that pgproxy serve was started with", "data folder %s does not exist", path)
+		return "", admin.Fail(admin.ExitError, "give the folder that pgproxy serve was started with", "there is no journal in %s: no such folder", path)
 	case err != nil:
 		return "", admin.Fail(admin.ExitError, "", "look into data folder: %w", err)
 	case !info.IsDir():
@@ -65,7 +65,7 @@ func (d *dataDir) client() (string, *admin.Client, error) {
 func (d *dataDir) running() (*admin.Client, error) {
 	path, client, err := d.client()
 	if err == nil && client == nil {
-		return nil, admin.Fail(admin.ExitUnreachable, "start it with pgproxy serve", "no node is running on data folder %s", path)
+		return nil, admin.Fail(admin.ExitUnreachable, "start it with pgproxy serve", "the node of data folder %s is not running", path)
 	}
 	return client, err
 }

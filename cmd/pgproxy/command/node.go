@@ -85,7 +85,7 @@ func (n *node) openJournal(ctx context.Context) error {
 	case errors.Is(err, journal.ErrLocked):
 		return admin.Fail(admin.ExitError, "stop the other one, or give another --data-dir", "data folder %s is used by another pgproxy: %w", dir, err)
 	case errors.Is(err, journal.ErrOtherNode):
-		return admin.Fail(admin.ExitRefused, "give the name that this folder belongs to, or another --data-dir", "data folder %s: %w", dir, err)
+		return admin.Fail(admin.ExitError, "give the name that this folder belongs to, or another --data-dir", "data folder %s: %w", dir, err)
 	case errors.Is(err, journal.ErrDamaged):
 		return admin.Fail(admin.ExitDifference, "pgproxy journal check --data-dir "+dir, "%w", err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):

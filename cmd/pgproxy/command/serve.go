@@ -195,7 +195,7 @@ func (n *node) peerName() string {
 	return " peer-listen=" + n.peerListener.Addr().String()
 }
 
-// quiet is the log of rooms below the level that people read.
+// room is the log of a room.
 func (n *node) room(name string) *slog.Logger { return n.log.With("room", name) }
 
 // socketMode lets every local user connect; the database decides who may log in, as with PostgreSQL's own socket.

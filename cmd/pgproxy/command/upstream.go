@@ -107,7 +107,7 @@ func (u *upstream) connect(ctx context.Context, database string) (*pgconn.PgConn
 func (u *upstream) probe(ctx context.Context) error {
 	conn, err := u.connectSomewhere(ctx)
 	if err != nil {
-		return admin.Fail(admin.ExitError, "check --upstream (host, port, user, password), the PG* variables and .pgpass, and that PostgreSQL runs",
+		return admin.Fail(admin.ExitUnreachable, "check --upstream (host, port, user, password), the PG* variables and .pgpass, and that PostgreSQL runs",
 			"database at %s as user %s is not reachable: %w", u.address(), u.config.User, unwrapConnect(err))
 	}
 	defer conn.Close(ctx)

@@ -52,6 +52,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := d.story(ctx); err != nil {
+		if ctx.Err() == nil {
+			d.evidence()
+		}
 		return err
 	}
 	fmt.Fprintf(o.Out, "\nThat took %.0f seconds.\n", o.Now().Sub(start).Seconds())
@@ -155,6 +158,15 @@ func (d *demo) clean() {
 		r.close()
 	}
 	d.place.remove()
+}
+
+// evidence shows the ends of the logs of a story that went wrong.
+func (d *demo) evidence() {
+	for _, n := range d.nodes {
+		if n.proxy != nil {
+			fmt.Fprintf(d.Err, "\nlog of pgproxy %s:\n%s\n", n.name, n.proxy.tail())
+		}
+	}
 }
 
 func (d *demo) keep() {

@@ -26,7 +26,7 @@ type node struct {
 }
 
 // readyLine is what serve prints when it takes clients.
-var readyLine = regexp.MustCompile(`(?m)^ready .*\blisten=(\S+)`)
+var readyLine = regexp.MustCompile(`(?m)^ready .*? listen=(\S+)`)
 
 // serve starts the node's proxy. peers are name=address.
 func (n *node) serve(ctx context.Context, exe string, args []string, peers []string) error {

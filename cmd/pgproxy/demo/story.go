@@ -224,10 +224,11 @@ func (d *demo) arrived(ctx context.Context, n *node, query, want string) error {
 
 // command runs one of pgproxy's own commands.
 func (d *demo) command(ctx context.Context, args ...string) error {
-	fmt.Fprintf(d.Out, "\n$ pgproxy %s\n", strings.Join(args, " "))
+	fmt.Fprintf(d.Out, "$ pgproxy %s\n", strings.Join(args, " "))
 	if code := d.Command(ctx, args...); code != 0 {
 		return fmt.Errorf("pgproxy %s: exit code %d", strings.Join(args, " "), code)
 	}
+	fmt.Fprintln(d.Out)
 	return nil
 }
 
