@@ -35,7 +35,7 @@ func Check(dir string) (Report, error) {
 	if err != nil {
 		return r, fmt.Errorf("check journal: %w", err)
 	}
-	id, err := readIdentity(filepath.Join(dir, identityFile))
+	id, reached, err := readIdentity(filepath.Join(dir, identityFile))
 	if err != nil {
 		r.add("%v", err)
 	}
@@ -45,6 +45,11 @@ func Check(dir string) (Report, error) {
 	}
 	if c.state != nil {
 		r.InDoubt = int64(len(c.state.open))
+		if err := reached.missing(c.segments, c.state.tails[c.state.self].seq); err != nil {
+			r.add("%v", err)
+		}
+	} else if len(paths) == 0 && reached.segment > 0 {
+		r.add("%v", reached.missing(nil, 0))
 	}
 	return r, nil
 }
@@ -54,6 +59,8 @@ type checker struct {
 	report *Report
 	self   NodeID
 	state  *state
+
+	segments []*segment // closed
 }
 
 func (c *checker) segment(path string) {
@@ -70,6 +77,7 @@ func (c *checker) segment(path string) {
 		return
 	}
 	defer g.close()
+	c.segments = append(c.segments, g)
 	base, err := g.base()
 	if err != nil {
 		c.report.add("%v: the records in it cannot be used", err)

@@ -273,7 +273,7 @@ func TestGolden(t *testing.T) {
 		"tx": tx, "void": f.void(), "member": published(member), "beat": published(goldenHeader(KindBeat)),
 		"outcome": outcomeEntry(7, OutcomeCommitted, 2, "").stamp(3), "attempt": attemptEntry(NodeID{1}, 99, 3, goldenTx().Tx, OutcomeAborted).stamp(4),
 		"conflict": conflictEntry(&conflict).stamp(5), "state": st.encode(),
-		"identity": encodeIdentity(Identity{Node: NodeID{1}, Name: "a", Incarnation: 2, Cluster: NodeID{3}, Number: 4, Journal: NodeID{5}}),
+		"identity": encodeIdentity(Identity{Node: NodeID{1}, Name: "a", Incarnation: 2, Cluster: NodeID{3}, Number: 4, Journal: NodeID{5}}, reached{6, 7}),
 	} {
 		path := filepath.Join("testdata", "golden", name+".hex")
 		if *update {
@@ -350,7 +350,7 @@ func FuzzEntry(f *testing.F) {
 		}
 		_, _ = decodeState(b)
 		_, _ = decodeSealed(b)
-		_, _ = decodeIdentity(b)
+		_, _, _ = decodeIdentity(b)
 		_, _ = decodeAcked(b)
 		_, _ = decodeChunk(b)
 	})

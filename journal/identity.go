@@ -24,6 +24,13 @@ type Identity struct {
 	Journal     NodeID // made with the journal: tells a new journal from the old one of the same node
 }
 
+// reached is what the segments must hold at least: noted at every start and with every new segment, so that files which
+// were taken away, or put back from an older copy, are missed.
+type reached struct {
+	segment uint64 // first position of the last segment
+	seq     uint64 // own records
+}
+
 // Names inside the identity file. They are part of the format.
 var (
 	bucketIdentity = []byte("identity")
@@ -36,8 +43,9 @@ type identityStore struct {
 	path string
 	db   *bolt.DB
 
-	mu sync.Mutex
-	id Identity
+	mu      sync.Mutex
+	id      Identity
+	reached reached
 }
 
 // openIdentity opens the identity file, or makes it for a new node.
@@ -89,7 +97,7 @@ func createIdentity(dir, path string, o Options) (*identityStore, error) {
 	if s.db, err = bolt.Open(temp, fileMode, boltOptions(0, o.NoSync)); err != nil {
 		return nil, fmt.Errorf("make identity: %w", err)
 	}
-	if err := errors.Join(s.save(s.id), s.db.Close()); err != nil {
+	if err := errors.Join(s.save(s.id, s.reached), s.db.Close()); err != nil {
 		return nil, fmt.Errorf("make identity: %w", err)
 	}
 	if err := errors.Join(os.Rename(temp, path), syncFolder(dir)); err != nil {
@@ -101,14 +109,14 @@ func createIdentity(dir, path string, o Options) (*identityStore, error) {
 	return s, nil
 }
 
-// save makes id durable.
-func (s *identityStore) save(id Identity) error {
+// save makes what it is given durable.
+func (s *identityStore) save(id Identity, r reached) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketIdentity)
 		if err != nil {
 			return err
 		}
-		return b.Put(keyIdentity, encodeIdentity(id))
+		return b.Put(keyIdentity, encodeIdentity(id, r))
 	})
 }
 
@@ -119,11 +127,10 @@ func (s *identityStore) load() error {
 			if b == nil {
 				return fmt.Errorf("%s: %w: it is empty", s.path, ErrDamaged)
 			}
-			id, err := decodeIdentity(b.Get(keyIdentity))
-			if err != nil {
+			var err error
+			if s.id, s.reached, err = decodeIdentity(b.Get(keyIdentity)); err != nil {
 				return fmt.Errorf("%s: %w: %w", s.path, ErrDamaged, err)
 			}
-			s.id = id
 			return nil
 		})
 	})
@@ -135,10 +142,34 @@ func (s *identityStore) change(f func(*Identity)) error {
 	defer s.mu.Unlock()
 	id := s.id
 	f(&id)
-	if err := s.save(id); err != nil {
+	if err := s.save(id, s.reached); err != nil {
 		return fmt.Errorf("save identity: %w", err)
 	}
 	s.id = id
+	return nil
+}
+
+// reach notes durably how far the segments go.
+func (s *identityStore) reach(r reached) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.save(s.id, r); err != nil {
+		return fmt.Errorf("save identity: %w", err)
+	}
+	s.reached = r
+	return nil
+}
+
+// missing says what the segments should hold and do not; nil if they are whole.
+func (r reached) missing(segments []*segment, seq uint64) error {
+	switch {
+	case r.segment > 0 && len(segments) == 0:
+		return fmt.Errorf("%w: all segments are missing", ErrDamaged)
+	case r.segment > 0 && segments[len(segments)-1].first < r.segment:
+		return fmt.Errorf("%w: segment %s is missing, or one after it", ErrDamaged, segmentName(r.segment))
+	case seq < r.seq:
+		return fmt.Errorf("%w: it went back in time: it ends with own record %d and has held %d", ErrDamaged, seq, r.seq)
+	}
 	return nil
 }
 
@@ -167,7 +198,7 @@ func (s *identityStore) highWater() (t hlc.Time, err error) {
 	return t, err
 }
 
-func encodeIdentity(id Identity) []byte {
+func encodeIdentity(id Identity, r reached) []byte {
 	e := encoder{}
 	e.byte(formatVersion)
 	e.node(id.Node)
@@ -176,17 +207,20 @@ func encodeIdentity(id Identity) []byte {
 	e.uint(id.Incarnation)
 	e.node(id.Cluster)
 	e.uint(uint64(id.Number))
+	e.uint(r.segment)
+	e.uint(r.seq)
 	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
 }
 
-func decodeIdentity(b []byte) (Identity, error) {
+func decodeIdentity(b []byte) (Identity, reached, error) {
 	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
-		return Identity{}, fmt.Errorf("identity: %w", errMalformed)
+		return Identity{}, reached{}, fmt.Errorf("identity: %w", errMalformed)
 	}
 	d := decoder{s: string(b[:len(b)-4])}
 	if v := d.byte(); v != formatVersion {
-		return Identity{}, fmt.Errorf("identity format %d, this program reads %d: %w", v, formatVersion, errMalformed)
+		return Identity{}, reached{}, fmt.Errorf("identity format %d, this program reads %d: %w", v, formatVersion, errMalformed)
 	}
 	id := Identity{Node: d.node(), Journal: d.node(), Name: d.string(), Incarnation: d.uint(), Cluster: d.node(), Number: d.uint32()}
-	return id, d.end()
+	r := reached{segment: d.uint(), seq: d.uint()}
+	return id, r, d.end()
 }

@@ -21,6 +21,9 @@ func (j *Journal) open(ctx context.Context) (err error) {
 	if err := j.openSegments(ctx, true, j.segmentsDir(), j.o.SegmentBytes, j.o.NoSync); err != nil {
 		return err
 	}
+	if err := j.identity.reached.missing(j.segments, j.durable.tails[j.self].seq); err != nil {
+		return goneSegment(err)
+	}
 	if len(j.segments) == 0 {
 		if err := j.firstSegment(); err != nil {
 			return err
@@ -102,6 +105,11 @@ func lostSegment(path string, err error) error {
 		"all that they have", err, filepath.Base(path))
 }
 
+func goneSegment(err error) error {
+	return fmt.Errorf("open journal: %w\nput the folder %q back as it was, or move the whole data folder away to start as a new node, "+
+		"which gets from its peers all that they have", err, segmentsFolder)
+}
+
 // join takes a segment into the shelf: it must go on where the one before it ended.
 func (s *shelf) join(g *segment, isFirst bool) error {
 	base, err := g.base()
@@ -169,6 +177,9 @@ func (j *Journal) openClock() error {
 func (j *Journal) start() error {
 	highest := j.durable.highest
 	if err := j.identity.change(func(id *Identity) { id.Incarnation = max(id.Incarnation, highest) + 1 }); err != nil {
+		return err
+	}
+	if err := j.identity.reach(reached{segment: j.last().first, seq: j.durable.tails[j.self].seq}); err != nil {
 		return err
 	}
 	j.queue = newQueue(j.o.FlushDelay, j.o.After)

@@ -36,7 +36,7 @@ func OpenReadOnly(dir string) (*ReadOnly, error) {
 }
 
 func (r *ReadOnly) open(dir, path string) error {
-	id, err := readIdentity(path)
+	id, reached, err := readIdentity(path)
 	if err != nil {
 		return err
 	}
@@ -44,6 +44,9 @@ func (r *ReadOnly) open(dir, path string) error {
 	r.shelf = newShelf(id, DefaultCacheBytes)
 	if err := r.openSegments(context.Background(), false, filepath.Join(dir, segmentsFolder), 0, false); err != nil {
 		return err
+	}
+	if err := reached.missing(r.segments, r.durable.tails[r.self].seq); err != nil {
+		return goneSegment(err)
 	}
 	r.published = r.durable.tails[r.self].seq
 	for seq := range r.durable.open {
@@ -57,21 +60,21 @@ func (r *ReadOnly) open(dir, path string) error {
 }
 
 // readIdentity reads the identity file without changing it.
-func readIdentity(path string) (Identity, error) {
+func readIdentity(path string) (Identity, reached, error) {
 	if err := checkPages(path); err != nil {
-		return Identity{}, lostIdentity(err)
+		return Identity{}, reached{}, lostIdentity(err)
 	}
 	o := boltOptions(0, false)
 	o.ReadOnly = true
 	db, err := bolt.Open(path, fileMode, o)
 	if err != nil {
-		return Identity{}, openError(path, err)
+		return Identity{}, reached{}, openError(path, err)
 	}
 	s := &identityStore{path: path, db: db}
 	if err := errors.Join(s.load(), db.Close()); err != nil {
-		return Identity{}, lostIdentity(err)
+		return Identity{}, reached{}, lostIdentity(err)
 	}
-	return s.id, nil
+	return s.id, s.reached, nil
 }
 
 // Identity says whose journal it is. Its incarnation is that of the last start.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 )
 
@@ -19,6 +20,9 @@ func (j *Journal) addSegment() error {
 	j.o.Fault("journal.created")
 	if _, err := g.base(); err != nil { // also measures the file
 		return fmt.Errorf("read back new segment: %w", err)
+	}
+	if err := j.identity.reach(reached{segment: g.first, seq: j.durable.tails[j.self].seq}); err != nil {
+		return errors.Join(err, g.close()) // the empty file is made anew at the next try, or used by the next start
 	}
 	g.mem = newIndex(g.first)
 	j.mu.Lock()
