@@ -184,7 +184,14 @@ func (s *session) onAsync(typ byte) error {
 			return fmt.Errorf("read ParameterStatus: %w", err)
 		}
 		s.noteParameter(body)
-		_ = s.cw.w.Frame('S', body) // sticks
+		s.passLate('S', body)
+		return nil
+	case 'A':
+		body, err := s.br.Body(s.srv.o.MaxText)
+		if err != nil {
+			return fmt.Errorf("read NotificationResponse: %w", err)
+		}
+		s.passLate('A', body)
 		return nil
 	case 'N':
 		if o, ok := s.first(); ok && o.mode == modeOwn {
@@ -193,6 +200,15 @@ func (s *session) onAsync(typ byte) error {
 		s.urgent = true
 	}
 	return s.br.Forward(s.cw.w)
+}
+
+// passLate passes a message that PostgreSQL sends at the end of a cycle: behind the tag, which may be kept back.
+func (s *session) passLate(typ byte, body []byte) {
+	if o, ok := s.first(); ok && o.mode != modeRaw {
+		s.cw.late = wire.AppendFrame(s.cw.late, typ, body)
+		return
+	}
+	_ = s.cw.w.Frame(typ, body) // sticks
 }
 
 // onQueryAnswer handles what answers the client's own Query or FunctionCall.

@@ -292,5 +292,9 @@ func (s *session) syncPlain(t *tx, failed bool) error {
 
 // readyForQuery tells the client that it is its turn.
 func (s *session) readyForQuery(status byte) {
-	s.cw.write(true, func(w *wire.Writer) { _ = w.Start('Z').Byte(status).End() })
+	s.cw.write(true, func(w *wire.Writer) {
+		_ = w.Write(s.cw.late)
+		s.cw.late = nil
+		_ = w.Start('Z').Byte(status).End()
+	})
 }

@@ -15,6 +15,8 @@ type out struct {
 	// hold keeps what is written until somebody flushes: no command tag of a held implicit transaction leaves before its
 	// commit (PostgreSQL does the same up to Flush, Sync or a full buffer).
 	hold bool
+	// late are whole frames that the server sent behind a tag which is still kept back: they leave before ReadyForQuery.
+	late []byte
 }
 
 func newOut(dst io.Writer) *out { return &out{w: wire.NewWriter(dst)} }

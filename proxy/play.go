@@ -269,7 +269,7 @@ func (p *player) commit(t *tx) error {
 	}
 	var last func() (uint64, *run)
 	if t.block {
-		last = s.commitText("COMMIT", modeOwn)
+		last = s.commitText("COMMIT", modePlay)
 	}
 	o, err := s.commitFlight(t, last)
 	if o == outcomeLost {
@@ -283,7 +283,7 @@ func (p *player) commitEmpty(t *tx) error {
 	s := p.s
 	var err error
 	if t.block {
-		seq, _ := s.commitText("COMMIT", modeOwn)()
+		seq, _ := s.commitText("COMMIT", modePlay)()
 		err = s.collect(seq, nil, false)
 	} else {
 		seq := s.q.push(owed{kind: 'S', mode: modeOwn})
@@ -296,7 +296,6 @@ func (p *player) commitEmpty(t *tx) error {
 	}
 	o := journal.OutcomeCommitted
 	if err != nil {
-		f.own = false
 		o = journal.OutcomeAborted
 	}
 	s.attempt(t, o)

@@ -191,6 +191,9 @@ func (q *queue) done() {
 func (q *queue) idle(status byte) {
 	q.mu.Lock()
 	q.copying = 0
+	if q.ring[q.head].mode == modeRaw {
+		q.failure = nil // the client has seen both the error and its end
+	}
 	q.drop()
 	q.dropMarks()
 	q.status = status

@@ -147,6 +147,8 @@ func (s *session) command(sql string) error {
 	s.q.push(owed{kind: 'E', mode: modeOwn, run: r})
 	_ = s.bw.Execute(ownPortal, 0)
 	s.q.push(owed{kind: 'C', mode: modeOwn})
+	_ = s.bw.Target('C', 'P', ownPortal) // BEGIN's portal would live as long as its block
+	s.q.push(owed{kind: 'C', mode: modeOwn})
 	_ = s.bw.Target('C', 'S', ownCommand)
 	return s.sync()
 }

@@ -106,3 +106,10 @@ func (w *Writer) Frame(typ byte, body []byte) error {
 	}
 	return w.Write(body)
 }
+
+// AppendFrame appends a whole message to b.
+func AppendFrame(b []byte, typ byte, body []byte) []byte {
+	b = append(b, typ)
+	b = binary.BigEndian.AppendUint32(b, uint32(4+len(body)))
+	return append(b, body...)
+}
