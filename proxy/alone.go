@@ -86,9 +86,7 @@ func (s *session) runAlone(text string, st *parser.Statement, plan *capture.Plan
 	_ = s.bw.Bind(wire.Bind{})
 	s.q.push(owed{kind: 'E', mode: modePlay, run: r})
 	_ = s.bw.Execute("", 0)
-	seq := s.q.push(owed{kind: 'S', mode: modeOwn})
-	_ = s.bw.Empty('S')
-	err = s.collect(seq, nil, false)
+	err = s.collect(s.sendSync(), nil, false)
 	s.concludeAlone(intent, st, err)
 	var f *failure
 	if err != nil && !errors.As(err, &f) {

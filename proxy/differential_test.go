@@ -363,6 +363,10 @@ var conversations = []struct{ name, lines string }{
 		wait C
 		S
 		wait Z
+		Q "SELECT id FROM t WHERE id >= 100 ORDER BY 1"
+		wait Z`},
+	// PostgreSQL 18 leaves the transaction of the messages before such a Query open and forgets it: not imitated.
+	{"query without sync (up to 17)", `
 		P "" "INSERT INTO t VALUES (101, 'x')"
 		B "" ""
 		E "" 0
@@ -686,6 +690,9 @@ func TestDifferential(t *testing.T) {
 			r := newRig(t, pg, nil)
 			for i, c := range conversations {
 				t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
+					if strings.Contains(c.name, "up to 17") && major > 17 {
+						t.Skip("differs by intention")
+					}
 					direct := fmt.Sprintf("direct%d", i)
 					through := fmt.Sprintf("proxied%d", i)
 					for _, db := range []string{direct, through} {

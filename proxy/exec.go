@@ -204,10 +204,17 @@ func (s *session) poison() error {
 	return err
 }
 
-// sync sends pgproxy's own Sync and waits: afterwards the server is out of any skipping and the status is known.
-func (s *session) sync() error {
+// sendSync sends pgproxy's own Sync, which ends what was open, and gives its queue number.
+func (s *session) sendSync() uint64 {
+	s.segment = false
 	seq := s.q.push(owed{kind: 'S', mode: modeOwn})
 	_ = s.bw.Empty('S') // sticks
+	return seq
+}
+
+// sync sends pgproxy's own Sync and waits: afterwards the server is out of any skipping and the status is known.
+func (s *session) sync() error {
+	seq := s.sendSync()
 	for {
 		err := s.collect(seq, nil, false)
 		var f *failure

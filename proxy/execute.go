@@ -268,9 +268,7 @@ func (s *session) syncImplicit(t *tx) error {
 
 // syncPlain sends the Sync of a transaction that failed or wrote nothing.
 func (s *session) syncPlain(t *tx, failed bool) error {
-	seq := s.q.push(owed{kind: 'S', mode: modeOwn})
-	_ = s.bw.Empty('S') // sticks
-	err := s.collect(seq, nil, false)
+	err := s.collect(s.sendSync(), nil, false)
 	if err != nil {
 		failed = true
 		if err := s.toldFailure(err); err != nil {

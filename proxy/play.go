@@ -183,7 +183,7 @@ func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 		_ = s.bw.Empty('S')
 	} else {
 		_ = s.bw.Empty('H')
-		p.open = true
+		p.open, s.segment = true, true
 	}
 	err := s.collect(seq, r, true)
 	if err == nil && s.tx != nil && plan != nil {
@@ -286,9 +286,7 @@ func (p *player) commitEmpty(t *tx) error {
 		seq, _ := s.commitText("COMMIT", modePlay)()
 		err = s.collect(seq, nil, false)
 	} else {
-		seq := s.q.push(owed{kind: 'S', mode: modeOwn})
-		_ = s.bw.Empty('S') // sticks
-		err = s.collect(seq, nil, false)
+		err = s.collect(s.sendSync(), nil, false)
 	}
 	var f *failure
 	if err != nil && !errors.As(err, &f) {

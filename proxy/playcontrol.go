@@ -95,8 +95,6 @@ func (s *session) commitText(text string, m mode) func() (uint64, *run) {
 		_ = s.bw.Bind(wire.Bind{})
 		s.q.push(owed{kind: 'E', mode: m, run: r})
 		_ = s.bw.Execute("", 0)
-		seq := s.q.push(owed{kind: 'S', mode: modeOwn})
-		_ = s.bw.Empty('S')
-		return seq, r
+		return s.sendSync(), r
 	}
 }

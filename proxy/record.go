@@ -42,8 +42,7 @@ func (s *session) commitFlight(t *tx, last func() (uint64, *run)) (outcome, erro
 	if last != nil {
 		seq, r = last()
 	} else {
-		seq = s.q.push(owed{kind: 'S', mode: modeOwn})
-		_ = s.bw.Empty('S') // sticks
+		seq = s.sendSync()
 	}
 	if err := s.bw.Flush(); err != nil {
 		return s.lost(t, intent, err)
