@@ -188,15 +188,16 @@ func (p *Parser) piece(s *Script, r *reader, tokens []token) (hit bool, err erro
 		}
 		p.shapes.put(key, found, found.size()+len(key), false)
 	}
-	for i := range found.statements {
-		m := found.marks[i]
-		st := found.statements[i].copy()
-		st.place(s.Text, m, 0, func(i int) token { return tokens[k.origin[i]] })
-		if found.secret || r.secret {
-			st.secrets()
-		}
-		s.Statements = append(s.Statements, st)
+	if len(found.statements) != 1 {
+		return false, p.whole(s, tokens)
 	}
+	st := found.statements[0].copy()
+	st.place(s.Text, found.marks[0], 0, func(i int) token { return tokens[k.origin[i]] })
+	st.MaxParam = k.maxParam
+	if found.secret || r.secret {
+		st.secrets()
+	}
+	s.Statements = append(s.Statements, st)
 	return hit, nil
 }
 

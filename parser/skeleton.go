@@ -7,17 +7,17 @@ import "slices"
 // literals' values and places, so they mean the same; what libpg_query gets to read is the skeleton itself.
 //
 // Only queries, writes, EXECUTE and transaction control have one: elsewhere values have a meaning. Numbers that PostgreSQL
-// reads as integers and others get different placeholders, strings with a prefix and parameters stay as they are, and
-// so does everything whose value the grammar itself looks at: FLOAT(n), UESCAPE 'x'.
+// reads as integers and others get different placeholders; strings with a prefix stay as they are, parameters too but in
+// lists, and so does everything whose value the grammar itself looks at: FLOAT(n), UESCAPE 'x'.
 type skeleton struct {
 	sql    string
 	tokens []token // of the statement
 	key    []byte
 	origin []int32 // by token of the skeleton: the token of the statement
 
-	depth  int
-	rows   []valueRows // open VALUES lists, innermost last
-	folded bool
+	depth    int
+	rows     []valueRows // open VALUES lists, innermost last
+	maxParam int         // highest $n; those in folded lists are not in the key
 }
 
 // valueRows is a list of VALUES rows: equal ones behind each other are kept once.
@@ -39,8 +39,14 @@ const (
 func (k *skeleton) build(sql string, tokens []token) bool {
 	k.sql, k.tokens = sql, tokens
 	k.key, k.origin, k.rows, k.depth = k.key[:0], k.origin[:0], k.rows[:0], 0
+	k.maxParam = 0
 	if !hasShape(sql, tokens) {
 		return false
+	}
+	for _, t := range tokens {
+		if t.kind == kindParam {
+			k.maxParam = max(k.maxParam, paramNumber(t.text(sql)))
+		}
 	}
 	for i := 0; i < len(tokens); {
 		n := k.step(i)
@@ -50,6 +56,15 @@ func (k *skeleton) build(sql string, tokens []token) bool {
 		i += n
 	}
 	return true
+}
+
+// paramNumber reads $n.
+func paramNumber(param string) int {
+	n := 0
+	for _, c := range param[1:] {
+		n = n*10 + int(c-'0')
+	}
+	return n
 }
 
 // hasShape looks at the first keyword.
@@ -198,7 +213,7 @@ func (k *skeleton) element(i int) int {
 	}
 	n := 1
 	switch t := k.tokens[i]; t.kind {
-	case kindString, kindDollar, kindInteger, kindNumber:
+	case kindString, kindDollar, kindInteger, kindNumber, kindParam:
 	case kindWord:
 		if !t.word(k.sql, "NULL") && !t.word(k.sql, "TRUE") && !t.word(k.sql, "FALSE") {
 			return 0

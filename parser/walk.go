@@ -11,12 +11,13 @@ import (
 // parameters, writing WITH members. It descends into every field of every node by reflection, so that no new kind of
 // node can hide something from it.
 type walker struct {
-	st    *Statement
-	src   source
-	marks *marks
-	ctes  []string              // names of the WITH members in scope, innermost last
-	own   map[*pg.RangeVar]bool // relations that were dealt with: targets and objects
-	inert bool                  // the statement only stores what it holds (a rule, a function): nothing in it is written now
+	st               *Statement
+	src              source
+	marks            *marks
+	ctes             []string              // names of the WITH members in scope, innermost last
+	own              map[*pg.RangeVar]bool // relations that were dealt with: targets and objects
+	reads, functions nameSet
+	inert            bool // the statement only stores what it holds (a rule, a function): nothing in it is written now
 }
 
 func (w *walker) node(n *pg.Node) {
@@ -127,12 +128,12 @@ func (w *walker) relation(r *pg.RangeVar) {
 	if w.own[r] || r.Schemaname == "" && slices.Contains(w.ctes, r.Relname) {
 		return
 	}
-	w.st.Reads = addName(w.st.Reads, rangeName(r))
+	w.reads.add(rangeName(r))
 }
 
 func (w *walker) function(f *pg.FuncCall) {
 	n := listName(f.Funcname)
-	w.st.Functions = addName(w.st.Functions, n)
+	w.functions.add(n)
 	if n.Name == "set_config" {
 		w.st.AltersSession = true
 		w.setConfig(f)
@@ -149,8 +150,31 @@ func (w *walker) setConfig(f *pg.FuncCall) {
 	}
 }
 
+// nameSet is a list of different names, in the order they came.
+type nameSet struct {
+	list []Name
+	seen map[Name]bool // once the list is long
+}
+
+func (s *nameSet) add(n Name) {
+	if s.seen[n] || n.Name == "" || s.seen == nil && slices.Contains(s.list, n) {
+		return
+	}
+	if s.list = append(s.list, n); len(s.list) < 64 {
+		return
+	}
+	if s.seen == nil {
+		s.seen = make(map[Name]bool)
+		for _, n := range s.list {
+			s.seen[n] = true
+		}
+	}
+	s.seen[n] = true
+}
+
 // dropReads removes from Reads what the statement writes.
 func (w *walker) dropReads() {
+	w.st.Reads, w.st.Functions = w.reads.list, w.functions.list
 	if len(w.st.Targets) == 0 {
 		return
 	}
