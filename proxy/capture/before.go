@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -35,11 +36,12 @@ const keyBatch = 5000
 
 func (w *work) byKey(q Querier, sh shape, tc transcoder, keys [][]journal.Value) (map[string][]journal.Value, error) {
 	found := make(map[string][]journal.Value, len(keys))
-	sql := byKeyQuery(sh)
+	foreign := q == w.session.inner && w.foreign()
+	sql := byKeyQuery(sh, foreign)
 	for len(keys) > 0 {
 		batch := keys[:min(len(keys), keyBatch)]
 		keys = keys[len(batch):]
-		rows, err := q.Query(w.ctx, sql, keyArrays(sh.rel, batch)...)
+		rows, err := q.Query(w.ctx, sql, keyArrays(sh.rel, batch, foreign)...)
 		if err != nil {
 			return nil, fmt.Errorf("read rows by key: %w", err)
 		}
@@ -54,12 +56,19 @@ func (w *work) byKey(q Querier, sh shape, tc transcoder, keys [][]journal.Value)
 	return found, nil
 }
 
+// foreign reports whether the client's session does not speak UTF-8: then our arguments go as hexadecimal digits.
+func (w *work) foreign() bool { return w.who.Encoding != "UTF8" }
+
 // byKeyQuery joins the table with arrays of key values, one per key column.
-func byKeyQuery(sh shape) string {
+func byKeyQuery(sh shape, foreign bool) string {
+	format := "pg_catalog.unnest($%d::pg_catalog.text::%s[])"
+	if foreign {
+		format = "pg_catalog.unnest(pg_catalog.convert_from(pg_catalog.decode($%d::pg_catalog.text, 'hex'), 'UTF8')::%s[])"
+	}
 	var arrays, names, where []string
 	for i, k := range sh.rel.key {
 		c := sh.rel.Columns[k]
-		arrays = append(arrays, fmt.Sprintf("pg_catalog.unnest($%d::pg_catalog.text::%s[])", i+1, c.CastName))
+		arrays = append(arrays, fmt.Sprintf(format, i+1, c.CastName))
 		names = append(names, fmt.Sprintf("k%d", i))
 		where = append(where, fmt.Sprintf("o.%s %s u.k%d", quote(c.Name), sh.rel.keyOps[i], i))
 	}
@@ -68,10 +77,13 @@ func byKeyQuery(sh shape) string {
 }
 
 // keyArrays writes the key columns of rows as array literals.
-func keyArrays(rel *relation, rows [][]journal.Value) [][]byte {
+func keyArrays(rel *relation, rows [][]journal.Value, foreign bool) [][]byte {
 	args := make([][]byte, len(rel.key))
 	for i, k := range rel.key {
 		args[i] = arrayLiteral(rows, k)
+		if foreign {
+			args[i] = hex.AppendEncode(nil, args[i])
+		}
 	}
 	return args
 }

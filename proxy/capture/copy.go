@@ -102,7 +102,7 @@ func (w *work) copiedByKey(rel *relation, count int) ([][]journal.Value, bool, e
 		return nil, false, err
 	}
 	sh := shapeOf(rel, w.who.Encoding)
-	sql := byKeyQuery(sh) + " AND " + ownRow
+	sql := byKeyQuery(sh, false) + " AND " + ownRow
 	var rows [][]journal.Value
 	for keys := c.keys; len(keys) > 0; {
 		batch := keys[:min(len(keys), keyBatch)]

@@ -149,7 +149,11 @@ func (c *client) execute(ctx context.Context, plan *Plan, st *parser.Statement, 
 	if plan.OwnRows {
 		format = []int16{1}
 	}
-	r := c.conn.ExecParams(ctx, plan.Text, params, nil, nil, format).Read()
+	text := plan.Text
+	if c.conn.ParameterStatus("client_encoding") == "LATIN1" {
+		text = latin1(text)
+	}
+	r := c.conn.ExecParams(ctx, text, params, nil, nil, format).Read()
 	if r.Err != nil {
 		return Effect{}, r.Err
 	}
@@ -169,6 +173,15 @@ func (c *client) execute(ctx context.Context, plan *Plan, st *parser.Statement, 
 	}
 	c.control(st)
 	return effect, nil
+}
+
+// latin1 is what the proxy does to a text for a session in that encoding; what the encoding lacks is lost.
+func latin1(s string) string {
+	var b []byte
+	for _, r := range s {
+		b = append(b, byte(r))
+	}
+	return string(b)
 }
 
 // control follows transaction control as the proxy does.

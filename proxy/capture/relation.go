@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -126,7 +125,7 @@ const relationQuery = `SELECT pg_catalog.convert_to(pg_catalog.json_build_object
   'notnull', a.attnotnull, 'generated', a.attgenerated, 'identity', a.attidentity,
   'typename', CASE WHEN tn.nspname = 'pg_catalog' THEN pg_catalog.format_type(a.atttypid, a.atttypmod)
     ELSE pg_catalog.format('%I.%I', tn.nspname, coalesce(e.typname, t.typname)) ||
-      coalesce((pg_catalog.regexp_match(pg_catalog.format_type(a.atttypid, a.atttypmod), '\([^()]*\)'))[1], '') || CASE WHEN e.oid IS NULL THEN '' ELSE '[]' END END,
+      coalesce((pg_catalog.regexp_match(pg_catalog.format_type(a.atttypid, a.atttypmod), '[(][^()]*[)]'))[1], '') || CASE WHEN e.oid IS NULL THEN '' ELSE '[]' END END,
   'cast', CASE WHEN tn.nspname = 'pg_catalog' THEN pg_catalog.format_type(a.atttypid, -1)
     ELSE pg_catalog.format('%I.%I', tn.nspname, coalesce(e.typname, t.typname)) || CASE WHEN e.oid IS NULL THEN '' ELSE '[]' END END) ORDER BY a.attnum)
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -345,6 +344,3 @@ func (r *relation) ruled(event string) (instead, also bool) {
 	}
 	return instead, also
 }
-
-// quote makes an SQL identifier of any name.
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -12,12 +12,11 @@ const maxCandidates = 500_000
 
 // leaf is a table whose rows are rows of some relation: a partition, or the relation itself.
 type leaf struct {
-	oid   uint32
-	name  string // quoted
-	pages int64
+	oid  uint32
+	name string // quoted
 }
 
-const leavesQuery = `SELECT c.oid::pg_catalog.text::pg_catalog.bytea, pg_catalog.convert_to(pg_catalog.format('%I.%I', n.nspname, c.relname), 'UTF8'),
+const leavesQuery = `SELECT c.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, 'UTF8'), pg_catalog.convert_to(c.relname::pg_catalog.text, 'UTF8'),
 pg_catalog.int8send(pg_catalog.pg_relation_size(c.oid) / 8192) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND (c.oid = $1::text::oid OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree($1::text::oid) p))`
 
@@ -30,12 +29,8 @@ func (w *work) leaves(rel *relation) (list []leaf, why string, err error) {
 	}
 	total := int64(0)
 	for _, r := range rows {
-		l := leaf{name: string(r[1]), pages: int64(be64(r[2]))}
-		if _, err := fmt.Sscan(string(r[0]), &l.oid); err != nil {
-			return nil, "", fmt.Errorf("list partitions: %w", err)
-		}
-		total += l.pages
-		list = append(list, l)
+		total += int64(be64(r[3]))
+		list = append(list, leaf{oid: be32(r[0]), name: quote(string(r[1])) + "." + quote(string(r[2]))})
 	}
 	w.pages = total
 	if total > w.session.capturer.options.ScanPages {

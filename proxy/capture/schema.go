@@ -21,7 +21,7 @@ func printQuery() string {
 		case "pg_class":
 			where = " AND o.relpersistence <> 't' AND o.relkind <> 't'"
 		case "pg_namespace":
-			where = " AND o.nspname NOT LIKE 'pg\\_%'"
+			where = " AND pg_catalog.left(o.nspname::pg_catalog.text, 3) <> 'pg_'"
 		case "pg_type":
 			where = " AND o.typnamespace <> pg_catalog.pg_my_temp_schema()"
 		case "pg_attribute", "pg_attrdef", "pg_constraint", "pg_index", "pg_trigger", "pg_rewrite", "pg_sequence", "pg_inherits":

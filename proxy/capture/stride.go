@@ -10,9 +10,9 @@ const strideBlock = `DO $pgproxy$ DECLARE n constant bigint := %d; r record; las
 BEGIN
 FOR r IN SELECT c.oid, ns.nspname, c.relname, s.seqincrement, s.seqmin, s.seqmax FROM pg_catalog.pg_sequence s
   JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid JOIN pg_catalog.pg_namespace ns ON ns.oid = c.relnamespace
-  WHERE c.relpersistence <> 't' AND s.seqincrement IN (1, 256) AND NOT s.seqcycle AND ns.nspname <> 'pgproxy' AND s.seqmin >= 0
-  AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
-  AND (s.seqincrement = 1 OR coalesce((pg_catalog.pg_sequence_last_value(c.oid) - n) %% 256, 1) <> 0)
+  WHERE s.seqincrement IN (1, 256) AND NOT s.seqcycle AND ns.nspname <> 'pgproxy' AND s.seqmin >= 0
+  AND CASE WHEN c.relpersistence = 't' OR NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN false -- may not even be asked for its value
+    ELSE s.seqincrement = 1 OR coalesce((pg_catalog.pg_sequence_last_value(c.oid) - n) %% 256, 1) <> 0 END
   AND (EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
       AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0)
     OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass

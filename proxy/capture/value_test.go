@@ -95,7 +95,11 @@ func TestEncodings(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		c := b.client()
 		c.plain(`CREATE TABLE v (id int PRIMARY KEY, s text, a text[], d timestamptz, j jsonb, b bytea, f float8, i interval); INSERT INTO v VALUES (1, '日本', '{日}', '2024-01-02 03:04:05+00', '{"a": "é"}', '\x01', 0.1, '-1 day')`)
-		c.run(`SET client_encoding = LATIN1; SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo'; SET bytea_output = escape; SET extra_float_digits = -5; SET IntervalStyle = sql_standard`)
+		c.run(`SET standard_conforming_strings = off; SET client_encoding = LATIN1; SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo'; SET bytea_output = escape; SET extra_float_digits = -5; SET IntervalStyle = sql_standard`)
+		c.run(`CREATE TABLE "pä" ("kéy" text PRIMARY KEY, "ñ" int); CREATE TABLE "ç" (id int PRIMARY KEY, "pä" text REFERENCES "pä" ON DELETE CASCADE ON UPDATE CASCADE);
+INSERT INTO "pä" VALUES ('é', 1), ('ü', 2); INSERT INTO "ç" VALUES (1, 'é'), (2, 'ü')`)
+		c.expect(t, `UPDATE "pä" SET "kéy" = 'ö', "ñ" = "ñ" + 1 WHERE "kéy" = 'é'`, `exact [public.pä public.ç] U pä -(é,1) +(ö,2) set kéy,ñ delta ñ|U ç -(1,é) +(1,ö) set pä cascade`)
+		c.expect(t, `DELETE FROM "pä" WHERE "kéy" = 'ü'`, `exact [public.pä public.ç] D pä -(ü,2)|D ç -(2,ü) cascade`)
 		e := c.run(`UPDATE v SET f = 0.3`)
 		if got, want := show(e.Changes[0].Before), `(1,日本,{日},2024-01-02 03:04:05+00,{"a": "é"},\x01,0.1,-1 days)`; got != want {
 			t.Errorf("got %s, want %s", got, want)
