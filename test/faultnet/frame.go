@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // Frame is one PostgreSQL message, as far as a rule can see it.
@@ -82,9 +83,14 @@ func (r *Relay) strike(d Direction, f Frame) *Rule {
 // scanner cuts a stream into frames; a stream that it cannot read goes on raw.
 type scanner struct {
 	startup bool // the next message has no type byte
+	server  bool // this is the server's direction
 	raw     bool
-	rest    int // bytes of a large frame that are still to come
+	rest    int       // bytes of a large frame that are still to come
+	asked   *greeting // what both directions of a connection know
 }
+
+// greeting counts the client's requests for encryption: each is answered with a single byte, which is no frame.
+type greeting struct{ open atomic.Int32 }
 
 // The codes of the untyped messages after which the connection is not a plain stream of frames.
 const (
@@ -104,10 +110,22 @@ func (s *scanner) next(in *bufio.Reader) ([]byte, *Frame, error) {
 	if s.startup {
 		head = 8
 	}
+	if s.server {
+		// The server speaks when it is spoken to: once its first byte is here, the request before it has been counted.
+		if _, err := in.Peek(1); err == nil && s.asked.open.Load() > 0 {
+			return s.answer(in)
+		}
+	}
 	h, err := in.Peek(head)
 	if err != nil {
 		b := make([]byte, in.Buffered())
 		_, _ = io.ReadFull(in, b)
+		return b, nil, err
+	}
+	if s.startup && encryption(h) {
+		s.asked.open.Add(1)
+		b := make([]byte, head)
+		_, err := io.ReadFull(in, b)
 		return b, nil, err
 	}
 	f, size, err := s.header(h)
@@ -125,6 +143,21 @@ func (s *scanner) next(in *bufio.Reader) ([]byte, *Frame, error) {
 	return b, &f, nil
 }
 
+// encryption reports whether an untyped message asks for TLS or GSS.
+func encryption(h []byte) bool {
+	code := binary.BigEndian.Uint32(h[4:])
+	return binary.BigEndian.Uint32(h) == 8 && (code == codeTLS || code == codeGSS)
+}
+
+// answer passes the single byte that answers a request for encryption; if that is granted, nothing can be read any more.
+func (s *scanner) answer(in *bufio.Reader) ([]byte, *Frame, error) {
+	b := make([]byte, 1)
+	_, err := io.ReadFull(in, b)
+	s.asked.open.Add(-1)
+	s.raw = b[0] != 'N'
+	return b, nil, err
+}
+
 func (s *scanner) header(h []byte) (f Frame, size int, err error) {
 	if !s.startup {
 		size = int(binary.BigEndian.Uint32(h[1:])) + 1
@@ -135,7 +168,7 @@ func (s *scanner) header(h []byte) (f Frame, size int, err error) {
 	}
 	size = int(binary.BigEndian.Uint32(h))
 	switch binary.BigEndian.Uint32(h[4:]) {
-	case codeTLS, codeGSS, codeCancel:
+	case codeCancel:
 		return f, 0, errFrame
 	}
 	if size < 8 {

@@ -28,7 +28,7 @@ func (r *Relay) pump(l *link, d Direction) {
 	queue := make(chan chunk, queueChunks)
 	go func() {
 		defer close(queue)
-		r.read(from, d, queue)
+		r.read(l, from, d, queue)
 	}()
 	for c := range queue {
 		if !r.write(l, d, to, c) {
@@ -41,9 +41,9 @@ func (r *Relay) pump(l *link, d Direction) {
 }
 
 // read fills the queue from a connection.
-func (r *Relay) read(from net.Conn, d Direction, queue chan<- chunk) {
+func (r *Relay) read(l *link, from net.Conn, d Direction, queue chan<- chunk) {
 	in := bufio.NewReaderSize(from, chunkBytes)
-	s := scanner{startup: d == ToTarget, raw: !r.frames}
+	s := scanner{startup: d == ToTarget, server: d == FromTarget, raw: !r.frames, asked: &l.asked}
 	for {
 		b, frame, err := s.next(in)
 		if len(b) > 0 {

@@ -45,6 +45,7 @@ type link struct {
 	client, target net.Conn
 	cut            bool
 	held           Direction
+	asked          greeting
 }
 
 // Listen starts a relay on a loopback port (0 picks one) towards target. With frames, the connections are PostgreSQL's

@@ -28,11 +28,14 @@ func echo(t *testing.T, startup bool) string {
 			}
 			go func() {
 				defer c.Close()
-				if size := make([]byte, 4); startup {
+				for size := make([]byte, 4); startup; {
 					if _, err := io.ReadFull(c, size); err != nil {
 						return
 					}
 					_, _ = io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint32(size))-4)
+					if startup = binary.BigEndian.Uint32(size) == 8; startup { // a request for encryption
+						_, _ = c.Write([]byte{'N'})
+					}
 				}
 				_, _ = io.Copy(c, c)
 			}()
@@ -191,6 +194,24 @@ func TestRuleHolds(t *testing.T) {
 	silent(t, c)
 }
 
+func TestRequestForEncryption(t *testing.T) {
+	r := relay(t, true)
+	c := dial(t, r)
+	if _, err := c.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47}); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 1)
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.ReadFull(c, answer); err != nil || answer[0] != 'N' {
+		t.Fatalf("the answer: %q, %v", answer, err)
+	}
+	startup(t, c)
+	r.Arm(Rule{Direction: FromTarget, Match: Type('C'), After: 2})
+	if got, err := ping(t, c, frame('C', "COMMIT\x00")); err == nil || len(got) > 2 {
+		t.Errorf("after it frames are no longer seen: %q, %v", got, err)
+	}
+}
+
 func TestLargeFramePassesWhole(t *testing.T) {
 	r := relay(t, true)
 	c := dial(t, r)
@@ -210,7 +231,7 @@ func FuzzScanner(f *testing.F) {
 	f.Add(append(frame(0, "\x00\x03\x00\x00"), frame('Q', "SELECT 1\x00")...), true)
 	f.Add([]byte{'Q', 0, 0, 0, 1, 2, 3}, false)
 	f.Fuzz(func(t *testing.T, stream []byte, startup bool) {
-		s := scanner{startup: startup}
+		s := scanner{startup: startup, server: !startup, asked: &greeting{}}
 		in := bufio.NewReaderSize(bytes.NewReader(stream), chunkBytes)
 		var out []byte
 		for {

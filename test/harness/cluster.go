@@ -226,11 +226,20 @@ func (c *Cluster) Settle(timeout time.Duration) {
 			if i == 0 {
 				first = applied
 			} else if applied != first {
-				return false, fmt.Sprintf("%s has applied %s, %s has applied %s", c.Running()[0].Name, first, n.Name, applied)
+				return false, fmt.Sprintf("%s has applied %s, %s has applied %s\n%s", c.Running()[0].Name, first, n.Name, applied, c.statuses())
 			}
 		}
 		return true, ""
 	})
+}
+
+// statuses is every running node's status, as a person sees it.
+func (c *Cluster) statuses() string {
+	var all strings.Builder
+	for _, n := range c.Running() {
+		fmt.Fprintf(&all, "-- status of %s\n%s", n.Name, n.Run("status").Stdout)
+	}
+	return all.String()
 }
 
 // alone reports whether a peer of n does not run, so that n cannot be drained.
