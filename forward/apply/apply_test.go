@@ -44,9 +44,9 @@ func TestConcurrentWritesFold(t *testing.T) {
 			t.Errorf("tables:\n%s", got)
 		}
 		for _, n := range w.nodes {
-			if got := n.conflicts(); !slices.Equal(got, []string{"delete/update", "delete/update", "update/update"}) {
-				t.Errorf("%s was told of %v", n.name, got)
-			}
+			waitFor(t, n.name+" to be told of the conflicts", func() bool {
+				return slices.Equal(n.conflicts(), []string{"delete/update", "delete/update", "update/update"})
+			})
 		}
 	})
 }

@@ -71,17 +71,20 @@ func (s *single) try(ctx context.Context, it *item) error {
 	s.a.o.Fault("apply.begun")
 	place, replayed := 0, false
 	for i := range s.rec.Tx.Statements {
-		for _, t := range conflict.StatementTouches(s.rec, i, &place) {
-			if err := s.touch(t, look); err != nil {
-				return err
-			}
-		}
-		if st := &s.rec.Tx.Statements[i]; runs(st) {
+		if st := &s.rec.Tx.Statements[i]; runs(st) { // before its rows: they are those of the table that it makes
 			replayed = true
 			if err := s.flush(); err != nil {
 				return err
 			}
 			if err := s.replay(ctx, st.Replay); err != nil {
+				return err
+			}
+			if err := s.d.forget(); err != nil {
+				return err
+			}
+		}
+		for _, t := range conflict.StatementTouches(s.rec, i, &place) {
+			if err := s.touch(t, look); err != nil {
 				return err
 			}
 		}
