@@ -2,18 +2,18 @@ package journal
 
 import "fmt"
 
-// After gives the next records that somebody at v lacks, causes before effects, up to about max bytes but at least one.
+// After gives the next records that somebody at v lacks, causes before effects, up to about limit bytes but at least one.
 // Own records are among them once they are published. An empty answer means that there are no more for now.
 //
 // The journals' positions are an order in which every record stands behind all that its author knew, so the lowest
 // position of all origins' next records is always a good next one.
-func (s *shelf) After(v Vector, max int) ([]Raw, error) {
+func (s *shelf) After(v Vector, limit int) ([]Raw, error) {
 	heads, err := s.heads(v)
 	if err != nil {
 		return nil, fmt.Errorf("read records: %w", err)
 	}
 	var recs []Raw
-	for size := 0; len(heads) > 0 && (len(recs) == 0 || size < max); {
+	for size := 0; len(heads) > 0 && (len(recs) == 0 || size < limit); {
 		i := leastHead(heads)
 		h := heads[i]
 		raw, err := s.raw(h)

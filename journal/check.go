@@ -47,6 +47,8 @@ func Check(dir string) (Report, error) {
 		r.InDoubt = int64(len(c.state.open))
 		if err := reached.missing(c.segments, c.state.tails[c.state.self].seq); err != nil {
 			r.add("%v", err)
+		} else if !c.open {
+			r.add("the last segment is missing: the one before it is sealed")
 		}
 	} else if len(paths) == 0 && reached.segment > 0 {
 		r.add("%v", reached.missing(nil, 0))
@@ -61,6 +63,7 @@ type checker struct {
 	state  *state
 
 	segments []*segment // closed
+	open     bool       // the last one was not sealed
 }
 
 func (c *checker) segment(path string) {
@@ -147,6 +150,7 @@ func (c *checker) index(g *segment, x *index) {
 		c.report.add("%v", err)
 		return
 	}
+	c.open = sealed == nil
 	if sealed == nil {
 		return // built at opening
 	}

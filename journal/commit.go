@@ -182,6 +182,9 @@ func (j *Journal) finish(group []*ticket, took time.Duration) {
 			g.mem.add(e)
 			j.durable.play(e)
 			j.forget(e)
+			if e.record != nil && e.record.Seq > 0 {
+				j.cache.put(e.record, e.bytes) // apply and the fold are about to ask for it
+			}
 			entries++
 		}
 		if t.intent != nil {

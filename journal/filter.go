@@ -101,6 +101,9 @@ func (s *shelf) plan(f Filter) (*walk, error) {
 		}
 		w.terms = append(w.terms, originTerm(n))
 	}
+	if f.Outcome != nil && *f.Outcome == OutcomeUnknown {
+		w.only, w.narrow = s.undecidedPositions(), true
+	}
 	if !f.Since.IsZero() || !f.Until.IsZero() {
 		w.since, w.until = math.MinInt64, math.MaxInt64
 		if !f.Since.IsZero() {
@@ -111,6 +114,20 @@ func (s *shelf) plan(f Filter) (*walk, error) {
 		}
 	}
 	return w, nil
+}
+
+// undecidedPositions gives where the intents without outcome stand.
+func (s *shelf) undecidedPositions() sorted {
+	s.mu.RLock()
+	seqs := sortedSeqs(s.undecided)
+	s.mu.RUnlock()
+	var at sorted
+	for _, seq := range seqs {
+		if _, p, err := s.locate(ID{s.self, seq}); err == nil {
+			at = append(at, p)
+		}
+	}
+	return at
 }
 
 // node finds a node by name or id.

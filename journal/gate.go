@@ -13,6 +13,7 @@ type Gate struct {
 	j      *Journal
 	err    error // of the index: what Changes gave may be too little
 	marked []ID
+	moved  bool // the applied vector
 }
 
 // Gate runs f while nothing can be sealed. f must not block on anything, and must not call the journal but through g. If the
@@ -29,7 +30,9 @@ func (j *Journal) Gate(f func(g *Gate) error) error {
 		g.UnmarkApplied(g.marked...)
 		err = errors.Join(err, g.err)
 	}
-	j.watchers.notify()
+	if g.moved {
+		j.watchers.notify()
+	}
 	return err
 }
 
@@ -113,6 +116,7 @@ func (g *Gate) MarkApplied(ids ...ID) {
 		if id.Origin != g.j.self {
 			g.j.applied.mark(id)
 			g.marked = append(g.marked, id)
+			g.moved = true
 		}
 	}
 }
@@ -122,6 +126,7 @@ func (g *Gate) UnmarkApplied(ids ...ID) {
 	for _, id := range ids {
 		if id.Origin != g.j.self {
 			g.j.applied.unmark(id)
+			g.moved = true
 		}
 	}
 }

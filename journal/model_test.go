@@ -297,6 +297,7 @@ func (m *model) checkRows() {
 			if err := m.j.Gate(func(g *journal.Gate) error { refs = g.Changes(key); return nil }); err != nil {
 				m.t.Fatal(err)
 			}
+			m.checkSince(key, refs)
 			if len(refs) != len(want) {
 				m.t.Fatalf("row %d of %s: %d changes, want %d", id, schema, len(refs), len(want))
 			}
@@ -309,6 +310,22 @@ func (m *model) checkRows() {
 				}
 			}
 		}
+	}
+}
+
+// checkSince asks for the later changes of a row alone.
+func (m *model) checkSince(key journal.RowKey, whole []journal.Ref) {
+	if len(whole) == 0 {
+		return
+	}
+	i := m.rnd.IntN(len(whole))
+	if err := m.j.Gate(func(g *journal.Gate) error {
+		if got := g.ChangesSince(key, whole[i].HLC); !slices.Equal(got, whole[i+1:]) {
+			m.t.Errorf("changes since %s: %+v, want %+v", whole[i].HLC, got, whole[i+1:])
+		}
+		return nil
+	}); err != nil {
+		m.t.Fatal(err)
 	}
 }
 

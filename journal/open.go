@@ -28,11 +28,6 @@ func (j *Journal) open(ctx context.Context) (err error) {
 		if err := j.firstSegment(); err != nil {
 			return err
 		}
-	} else if last := j.last(); last.mem == nil {
-		// The last start ended between sealing a segment and making the next one.
-		if err := j.addSegment(); err != nil {
-			return err
-		}
 	}
 	if err := j.openClock(); err != nil {
 		return err
@@ -63,6 +58,10 @@ func (s *shelf) openSegments(ctx context.Context, writable bool, dir string, siz
 		if err := s.join(g, i == 0); err != nil {
 			return err
 		}
+	}
+	if n := len(s.segments); n > 0 && s.segments[n-1].sealed != nil {
+		// The next segment is made before one is sealed.
+		return goneSegment(fmt.Errorf("%w: the segment after %s is missing", ErrDamaged, filepath.Base(s.segments[n-1].path)))
 	}
 	return nil
 }

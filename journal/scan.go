@@ -24,6 +24,8 @@ type walk struct {
 	since, until int64 // milliseconds; both 0: all times
 	forward      bool
 	after        uint64 // position to go on behind; 0: from the start
+	only         sorted // the only positions to look at, if narrow
+	narrow       bool
 	read         *atomic.Int64
 }
 
@@ -148,11 +150,19 @@ func (w *walk) beyond(g *segment) uint64 {
 	return g.first - 1
 }
 
+// lists begins the lists of candidates.
+func (w *walk) lists(all span) both {
+	if w.narrow {
+		return both{all, w.only}
+	}
+	return both{all}
+}
+
 // memory gives the candidates among all, from an index in memory.
 func (w *walk) memory(x *index, all span) positions {
 	w.shelf.mu.RLock()
 	defer w.shelf.mu.RUnlock()
-	lists := both{all}
+	lists := w.lists(all)
 	for _, t := range w.terms {
 		lists = append(lists, sorted(x.terms[t]))
 	}
@@ -164,7 +174,7 @@ func (w *walk) memory(x *index, all span) positions {
 
 // file gives the candidates among all, from the index of a sealed segment, and the parts of it that may fail.
 func (w *walk) file(tx *bolt.Tx, x *sealedIndex, all span) (positions, []*termChunks) {
-	lists := both{all}
+	lists := w.lists(all)
 	var chunks []*termChunks
 	for _, t := range w.terms {
 		c := &termChunks{cursor: tx.Bucket(bucketTerms).Cursor(), term: t}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"pgproxy/journal/hlc"
@@ -37,6 +38,7 @@ type sealedIndex struct {
 	zones   []zone
 	aborted []uint64
 	origins []NodeID // by their number in bucketRows
+	latest  int64    // milliseconds of the latest entry: made from the zones
 }
 
 // summary makes the small part from a complete index.
@@ -47,7 +49,15 @@ func (x *index) summary() *sealedIndex {
 		s.spans[n] = seqSpan{r.from, r.from + uint64(len(r.at)) - 1}
 	}
 	s.origins = sortedNodes(x.runs)
+	s.findLatest()
 	return s
+}
+
+func (s *sealedIndex) findLatest() {
+	s.latest = math.MinInt64
+	for _, z := range s.zones {
+		s.latest = max(s.latest, z.greatest)
+	}
 }
 
 // omits reports whether a record is left out of the index of rows: its outcome in this segment is that it aborted.
@@ -85,6 +95,7 @@ func decodeSealed(b []byte) (*sealedIndex, error) {
 	})
 	s.zones = items(&d, 2, func(d *decoder, z *zone) { z.least, z.greatest = d.int(), d.int() })
 	s.aborted = items(&d, 1, func(d *decoder, v *uint64) { *v = d.uint() })
+	s.findLatest()
 	return s, d.end()
 }
 
@@ -169,6 +180,9 @@ func rowKey(h rowHash, t hlc.Time, origin int, seq uint64) []byte {
 
 // refs gives the records of g that change a row later than t, in order of time.
 func (s *sealedIndex) refs(g *segment, h rowHash, t hlc.Time) ([]rowRef, error) {
+	if s.latest < t.Millis() {
+		return nil, nil // spares old segments a look for what is asked most: the recent
+	}
 	var refs []rowRef
 	err := g.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketRows).Cursor()

@@ -172,7 +172,11 @@ func (s *segment) next() uint64 { return s.end.Load() }
 // view runs f in a read transaction. What bbolt reports by a panic, or the kernel by a fault on the mapped file, is damage.
 // f must not keep any bytes.
 func (s *segment) view(f func(tx *bolt.Tx) error) error {
-	return guard(s.path, func() error { return s.db.View(f) })
+	err := guard(s.path, func() error { return s.db.View(f) })
+	if errors.Is(err, bolt.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	return err
 }
 
 // base reads the state before the segment's first entry.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,14 +177,15 @@ func TestOwnFromOutsideAfterWriting(t *testing.T) {
 }
 
 func TestStoreRefusesImpossibleTimes(t *testing.T) {
-	wall := time.Now()
-	a := journaltest.Open(t, journal.Options{Node: "a", Now: func() time.Time { return wall.Add(2 * time.Minute) }})
-	b := journaltest.Open(t, journal.Options{Node: "b", Now: func() time.Time { return wall }})
+	start := time.Now()
+	var past atomic.Int64
+	a := journaltest.Open(t, journal.Options{Node: "a", Now: func() time.Time { return start.Add(2 * time.Minute) }})
+	b := journaltest.Open(t, journal.Options{Node: "b", Now: func() time.Time { return start.Add(time.Duration(past.Load())) }})
 	commit(t, a, update(1, "ann"))
 	if err := b.Store(context.Background(), after(t, a)); !errors.Is(err, hlc.ErrAhead) {
 		t.Fatalf("store: %v", err)
 	}
-	wall = wall.Add(90 * time.Second)
+	past.Store(int64(90 * time.Second))
 	if err := b.Store(context.Background(), after(t, a)); err != nil {
 		t.Fatalf("later: %v", err)
 	}
