@@ -1,0 +1,68 @@
+// Package apply writes other nodes' records into this node's databases.
+//
+//	journal: stored, not applied
+//	   | fetch, causes before effects (applier)
+//	   v
+//	take: who may go on? (stand)  ----> stopped streams wait, retried with back-off (stop)
+//	   |
+//	   v
+//	look: did anybody change these rows unaware? (look: the row index, under the journal's gate)
+//	   | no, or it commutes             | yes, or a statement, or the direct way hit no row
+//	   v                                v
+//	batch: many records,             single: one record, one transaction;
+//	one transaction, one flight      rows are locked, folded (conflict.History) and written whole
+//	   |                                |
+//	   +---> the last look, at the gate, under the rows' locks; the records count as applied; COMMIT
+//
+// # Directly, or by the fold
+//
+// A row is the fold of its changes (package conflict). A record whose author knew everything that is in the row is the
+// newest of its changes: writing it as it stands gives the fold. So does one that others changed unaware, where both add
+// to the same columns and nothing limits the sum, or both set different columns. Everything else is folded: all changes
+// of the row are read from the journal, and the row is written as they say. The vector comparison comes first: a record
+// whose author knew all that is applied and sealed here needs no look into the index at all.
+//
+// A direct statement must hit exactly one row. One that does not (somebody wrote behind the proxy, or the row died and
+// lives) is never passed over: the record is begun again and that row is folded.
+//
+// # What makes it exact
+//
+// The position (pgproxy.applied) moves in the transaction that writes the rows, so synchronous_commit is off for it: what
+// a crash takes away, it takes with its position, and the record is applied again. Commits are ordered in the WAL, also
+// between databases of one server, so the positions lose a suffix, never a hole.
+//
+// While a transaction is open apply waits for nothing but the server, with a lock_timeout below deadlock_timeout. If an
+// own transaction with one of the rows is pending (sealed, not decided), apply rolls back and comes again. The index is
+// looked at twice: before the writes, to choose the way, and at the gate, where nothing can be sealed, after the locks
+// are held. Conflicts are told to the journal before COMMIT is sent; the journal keeps each once.
+//
+// The answer to a batch's COMMIT is read together with the next batch's. If it failed, its records count as not applied
+// again, and are tried one by one. A COMMIT without answer is settled by the position that the next connection reads.
+//
+// # Stopping
+//
+// A record that cannot be applied stops its origin's stream here: it stands in Status, is tried again with back-off,
+// after every replayed statement and on Kick, and goes on by itself. Others go on, also those who knew of the stopped
+// record, unless they touch its rows, its tables' unique keys, parents or children, or tables of its statements; the same
+// holds for whatever is queued behind it.
+//
+// # Statements
+//
+// A statement record is run again with its author's settings and role, inside the record's transaction, before the rows
+// that it may have shipped; sequences that it makes get this node's stride there. What refuses a transaction block runs
+// outside: the attempt is written first, and on another try "it exists already" (or "it does not exist", for a DROP)
+// counts as done. An index that an interrupted CREATE INDEX CONCURRENTLY left invalid is dropped before.
+//
+// # Tables without key
+//
+// They are a count per distinct row. An insert is applied directly unless somebody unaware took such a row; for the rest
+// the counts are folded (conflict.Counts) over all rows that hang together by updates. The count before the first change
+// is reckoned back from the table; it is kept in pgproxy.keyless once that would not be exact any more.
+//
+// # Limits
+//
+// Foreign keys are not checked under session_replication_role=replica (the rules beyond one row are not built yet): a
+// child may stay without its parent where both were changed unaware. Without that right triggers fire again, and a
+// foreign key violation stops the stream. A changed key whose row was changed unaware takes the others' changes with it,
+// told as conflicts.
+package apply
