@@ -67,7 +67,7 @@ func (w *work) children(rel *relation, k constraintData, cols []int, gone [][]jo
 	}
 	refs := child.columnsOf(k.Keys)
 	if len(refs) != len(cols) || len(child.key) == 0 {
-		return w.compare(child, nil, true)
+		return w.compare(child, nil, grewUnknown)
 	}
 	before, err := w.referring(rel, child, k, cols, refs, gone)
 	if err != nil {
@@ -107,7 +107,7 @@ func (w *work) children(rel *relation, k constraintData, cols []int, gone [][]jo
 	if err != nil {
 		return err
 	}
-	w.loud = w.loud || loud
+	w.loud = w.loud.join(loud)
 	return w.cascadeTo(child, changes, depth+1)
 }
 

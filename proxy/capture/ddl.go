@@ -151,14 +151,14 @@ func (s *Session) planTruncate(ctx context.Context, st *parser.Statement) (*Plan
 		return nil, err
 	}
 	var tables []string
-	watch := false
+	var watch reach
 	for _, r := range rels {
 		tables = append(tables, r.full())
 		loud, err := s.loud(ctx, r, triggerTruncate)
 		if err != nil {
 			return nil, err
 		}
-		watch = watch || loud
+		watch = watch.join(loud)
 	}
 	p := s.replayed(w, st, tables)
 	p.tables, p.watch = rels, watch

@@ -72,7 +72,7 @@ type work struct {
 	// missing: something was written that could not be captured.
 	missing bool
 	pages   int64 // of the relation whose leaves were listed last
-	loud    bool  // a foreign-key action has set off triggers that may write elsewhere
+	loud    reach // what triggers set off by foreign-key actions may have written
 }
 
 // Finish is called after the statement's CommandComplete and before anything else is sent. It may query in the client's
@@ -123,8 +123,8 @@ func (w *work) finish(tag string) (err error) {
 			err = w.finishDDL()
 		}
 	}
-	if err == nil && (w.plan.watch || w.loud) {
-		err = w.watch()
+	if reach := w.plan.watch.join(w.loud); err == nil && !reach.none() {
+		err = w.watch(reach)
 	}
 	if err == nil && w.plan.sequences {
 		err = w.stride()
@@ -139,7 +139,7 @@ func (w *work) close() {
 	slices.Sort(e.Tables)
 	e.Tables = slices.Compact(e.Tables)
 	switch {
-	case w.missing:
+	case w.missing && e.Replay == nil:
 		e.Capture = journal.CaptureMissing
 	case e.Replay == nil && len(e.Changes) == 0 && e.Capture != journal.CaptureLocal:
 		e.Capture = journal.CaptureNone
@@ -174,6 +174,7 @@ func (w *work) record(rel *relation, changes []journal.Change) {
 	for i := range changes {
 		changes[i].Relation = index
 	}
+	w.session.counted(rel.OID)
 	w.touch(rel.full())
 	w.effect.Changes = append(w.effect.Changes, changes...)
 	w.tx.add(rel, changes)

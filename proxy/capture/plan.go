@@ -25,14 +25,13 @@ type Plan struct {
 	OwnRows bool
 	Note    string
 
-	how    strategy
-	rel    *relation // exact, copy
-	shape  shape
-	image  image
-	upsert bool // INSERT .. ON CONFLICT DO UPDATE
-	// watch: besides what how captures, look for what triggers, rules and functions wrote.
-	watch     bool
-	sequences bool // sequences may be new, or out of line with the node's number
+	how       strategy
+	rel       *relation // exact, copy
+	shape     shape
+	image     image
+	upsert    bool  // INSERT .. ON CONFLICT DO UPDATE
+	watch     reach // besides what how captures, what triggers, rules and functions may have written
+	sequences bool  // sequences may be new, or out of line with the node's number
 	tables    []*relation
 	replay    *journal.Replay
 	rows      bool // CREATE TABLE AS: the rows are shipped too
@@ -72,7 +71,7 @@ func (s *Session) plan(ctx context.Context, st *parser.Statement) (*Plan, error)
 
 // PlanUnread is the plan of a text that the parser could not read: it is watched by its effect.
 func (s *Session) PlanUnread(text string) *Plan {
-	return &Plan{Capture: journal.CaptureHidden, Hold: true, Text: text, how: howWatch, watch: true, Note: "the text could not be read"}
+	return &Plan{Capture: journal.CaptureHidden, Hold: true, Text: text, how: howWatch, watch: everything(), Note: "the text could not be read"}
 }
 
 // local is a plan for what stays on this node.
@@ -81,7 +80,7 @@ func local(st *parser.Statement, note string) *Plan {
 }
 
 func watched(st *parser.Statement, note string) *Plan {
-	return &Plan{Capture: journal.CaptureHidden, Hold: true, Text: st.Text, how: howWatch, watch: true, Note: note}
+	return &Plan{Capture: journal.CaptureHidden, Hold: true, Text: st.Text, how: howWatch, watch: everything(), Note: note}
 }
 
 // planRead holds a read only if it calls something of the user's that is volatile, itself or through a view. Names are
@@ -263,8 +262,8 @@ func (s *Session) planTarget(ctx context.Context, w *who, st *parser.Statement, 
 		return nil, err
 	}
 	p := &Plan{Capture: journal.CaptureExact, Hold: true, Text: st.Text, how: howRows, rel: rel, shape: shapeOf(rel, w.Encoding),
-		upsert: st.DoUpdate != nil, watch: volatile || also}
-	if !p.watch {
+		upsert: st.DoUpdate != nil, watch: reach{all: volatile || also}}
+	if p.watch.none() {
 		if p.watch, err = s.loud(ctx, rel, events); err != nil {
 			return nil, err
 		}

@@ -61,8 +61,11 @@ func (w *work) hiddenDDL(dropped bool) (bool, error) {
 	return print != known || dropped, nil
 }
 
-// repeat turns the effect into a text to be run again.
-func (w *work) repeat() {
+// repeat turns the effect into a text to be run again; exclusive are the tables that it may have altered.
+func (w *work) repeat(exclusive []string) {
+	for _, t := range exclusive {
+		w.touch(t)
+	}
 	w.session.AlteredSchema()
 	if w.st == nil || len(w.st.Secrets) > 0 {
 		w.missing = true

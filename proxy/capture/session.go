@@ -20,6 +20,7 @@ type Session struct {
 	epoch   uint64   // moved whenever who is forgotten
 	private *catalog // while the client's open transaction has changed the schema
 	plans   map[*parser.Statement]cachedPlan
+	tallies tallies
 }
 
 type cachedPlan struct {
@@ -50,6 +51,7 @@ func (s *Session) AlteredSchema() {
 
 // EndTransaction tells that the client's transaction is over.
 func (s *Session) EndTransaction(committed bool) {
+	s.tallies.end()
 	if s.private != nil {
 		s.private = nil
 		s.db.catalog.alter(-1)

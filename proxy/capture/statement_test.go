@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -249,5 +250,42 @@ func TestHiddenSchema(t *testing.T) {
 		c.expect(t, "DO $$ BEGIN DROP TABLE x; ALTER TABLE t ADD COLUMN z int; END $$", "statement [public.t]")
 		c.run("COMMIT")
 		c.expect(t, "INSERT INTO t VALUES (9, 9)", "exact [public.t] I t +(9,9)")
+	})
+}
+
+// TestAudit: the rows of a classic audit trigger are found without reading the audit table, whatever its size.
+func TestAudit(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		b = newBench(t, b.dsn, func(o *Options) { o.ScanPages = 50 })
+		c := b.client()
+		b.client().plain(`CREATE TABLE acct (id int PRIMARY KEY, n int); INSERT INTO acct SELECT i, 0 FROM generate_series(1, 100000) i;
+CREATE TABLE audit (at timestamptz DEFAULT now(), what text); INSERT INTO audit SELECT now(), repeat('x', 100) FROM generate_series(1, 20000);
+CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (what) VALUES (TG_OP || ' ' || NEW.id || ' ' || NEW.n); RETURN NULL; END $$;
+CREATE TRIGGER audited AFTER UPDATE ON acct FOR EACH ROW EXECUTE FUNCTION audited()`)
+		for i := range 5 {
+			e := c.run(fmt.Sprintf("UPDATE acct SET n = n + 1 WHERE id IN (%d, %d)", i*2+1, i*2+2))
+			if e.Capture != journal.CaptureHidden || len(e.Changes) != 4 {
+				t.Errorf("%s note %s", effectOf(c.last, e), e.Note)
+			}
+		}
+		c.run("BEGIN; SAVEPOINT a")
+		c.run("UPDATE acct SET n = n + 1 WHERE id = 50")
+		c.run("ROLLBACK TO a")
+		c.run("INSERT INTO audit (what) VALUES ('own')")
+		e := c.run("UPDATE acct SET n = n + 1 WHERE id = 51")
+		if e.Capture != journal.CaptureMissing || len(e.Changes) != 1 { // the counts cannot tell what was rolled back
+			t.Errorf("%s note %s", effectOf(c.tx, e), e.Note)
+		}
+		c.run("COMMIT")
+		for i := range 3 {
+			c.queries = 0
+			e := c.run(fmt.Sprintf("UPDATE acct SET n = n + 1 WHERE id = %d", i+1))
+			if e.Capture != journal.CaptureHidden || len(e.Changes) != 2 {
+				t.Errorf("%s note %s", effectOf(c.last, e), e.Note)
+			}
+			if c.queries > 6 {
+				t.Errorf("%d queries", c.queries)
+			}
+		}
 	})
 }

@@ -3,7 +3,6 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"strconv"
 
 	"pgproxy/journal"
 	"pgproxy/parser"
@@ -15,56 +14,77 @@ func (w *work) finishScan() error {
 	if err != nil {
 		return err
 	}
-	return w.compare(rel, w.st.Assignments, false)
+	return w.compare(rel, w.st.Assignments, grewUnknown)
 }
 
 // locksQuery lists the permanent tables that the client's transaction has locked for writing: whatever it wrote is
-// among them.
-const locksQuery = `SELECT l.relation::pg_catalog.text, pg_catalog.bool_or(l.mode = 'AccessExclusiveLock'), c.oid IS NULL FROM pg_catalog.pg_locks l
+// among them. Beside each stand the backend's own counts of rows written, and the tables that are there no more.
+const locksQuery = `SELECT l.relation, pg_catalog.bool_or(l.mode = 'AccessExclusiveLock'), c.oid IS NULL, pg_catalog.pg_stat_get_xact_tuples_inserted(l.relation),
+pg_catalog.pg_stat_get_xact_tuples_updated(l.relation), pg_catalog.pg_stat_get_xact_tuples_deleted(l.relation),
+pg_catalog.current_setting('track_counts') = 'on' FROM pg_catalog.pg_locks l
 LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted
 AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
 AND l.relation >= 16384 AND (l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND c.relkind = 'r' AND c.relpersistence = 'p'
 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgproxy', 'pg_toast') OR c.oid IS NULL AND l.mode = 'AccessExclusiveLock') GROUP BY l.relation, c.oid`
 
-// watch looks for what the statement wrote without its text saying so: in every table that is locked for writing, the
-// rows of this transaction are compared with what is known already.
-func (w *work) watch() error {
+// watch looks for what the statement wrote without its text saying so: in every table within reach that is locked for
+// writing, the rows of this transaction are compared with what is known already.
+func (w *work) watch(reach reach) error {
 	rows, err := w.session.inner.Query(w.ctx, locksQuery)
 	if err != nil {
 		return fmt.Errorf("read own locks: %w", err)
 	}
 	dropped, emptied := false, ""
 	altered := w.session.private != nil // by DDL that is known, which explains exclusive locks
-	seen := map[uint32]bool{}
+	var tables []*relation
+	var exclusive []string
+	grown := map[uint32]growth{}
 	for _, r := range rows {
 		if isTrue(r[2]) {
 			dropped = dropped || !altered
 			continue
 		}
-		oid, err := strconv.ParseUint(string(r[0]), 10, 32)
-		if err != nil {
-			return fmt.Errorf("read own locks: %w", err)
-		}
-		rel, err := w.relationOf(uint32(oid))
+		oid := be32(r[0])
+		rel, err := w.relationOf(oid)
 		if errors.Is(err, errNoRelation) && w.session.private == nil {
 			w.session.AlteredSchema() // the statement has made it, and only this session can see it
-			rel, err = w.relationOf(uint32(oid))
+			rel, err = w.relationOf(oid)
 		}
 		if err != nil {
 			return err
 		}
-		if seen[rel.OID] || w.session.stays(rel) != "" {
+		if w.session.stays(rel) != "" || !reach.includes(rel) {
 			continue
 		}
-		seen[rel.OID] = true
+		if isTrue(r[1]) {
+			exclusive = append(exclusive, rel.full())
+		}
 		if isTrue(r[1]) && !altered && !w.tx.table(rel).truncated {
 			emptied = rel.full() // by TRUNCATE or DDL in a function: our own session cannot look into it
 			w.touch(emptied)
 			continue
 		}
-		if err := w.compare(rel, nil, true); err != nil {
+		g := w.session.tallies.look(oid, rel.OID, tally{be64(r[3]), be64(r[4]), be64(r[5])})
+		if !isTrue(r[6]) {
+			g = grewUnknown
+		}
+		if g == grewNot {
+			continue
+		}
+		if old, seen := grown[rel.OID]; !seen {
+			tables = append(tables, rel)
+			grown[rel.OID] = g
+		} else if old != g {
+			grown[rel.OID] = grewUnknown
+		}
+	}
+	for _, rel := range tables {
+		if err := w.compare(rel, nil, grown[rel.OID]); err != nil {
 			return err
 		}
+	}
+	if err := w.flush(); err != nil {
+		return err
 	}
 	if !w.opaque() {
 		if emptied != "" {
@@ -74,15 +94,16 @@ func (w *work) watch() error {
 	}
 	changed, err := w.hiddenDDL(dropped)
 	if err == nil && (changed || emptied != "") {
-		w.repeat()
+		w.repeat(exclusive)
 	}
 	return err
 }
 
 func isTrue(b []byte) bool { return len(b) == 1 && b[0] == 1 }
 
-// compare finds what happened to rel's rows since the transaction's last known state of them.
-func (w *work) compare(rel *relation, assigned []parser.Assignment, hidden bool) error {
+// compare finds what happened to rel's rows since the transaction's last known state of them. If the backend's counts say
+// that rows were added and no others touched, they are sought at the end of the table first.
+func (w *work) compare(rel *relation, assigned []parser.Assignment, grown growth) error {
 	cat, q := w.session.catalog()
 	g, err := cat.grant(w.ctx, q, w.who.RoleOID, rel.OID)
 	if err != nil {
@@ -95,6 +116,12 @@ func (w *work) compare(rel *relation, assigned []parser.Assignment, hidden bool)
 	leaves, why, err := w.leaves(rel)
 	if err != nil {
 		return err
+	}
+	if grown > 0 && len(leaves) <= 1 && w.pages > tailPages {
+		done, err := w.tail(rel, int(grown))
+		if err != nil || done {
+			return err
+		}
 	}
 	if why != "" {
 		w.lost(rel.full(), "%s", why)
@@ -121,11 +148,16 @@ func (w *work) compare(rel *relation, assigned []parser.Assignment, hidden bool)
 	} else {
 		changes = differCounted(rel, state, added, removed, assigned)
 	}
-	if len(changes) > 0 && hidden && w.effect.Capture != journal.CaptureStatement {
+	w.reveal(rel, changes)
+	return nil
+}
+
+// reveal records changes that the statement's text did not tell.
+func (w *work) reveal(rel *relation, changes []journal.Change) {
+	if len(changes) > 0 && w.plan.how != howScan && w.effect.Capture != journal.CaptureStatement {
 		w.effect.Capture = journal.CaptureHidden
 	}
 	w.record(rel, changes)
-	return nil
 }
 
 // differKeyed compares a table with key: added are all own rows that are there, removed all committed ones that are not.
