@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ type model struct {
 	rnd  *rand.Rand
 	o    journal.Options
 	j    *journal.Journal
-	wall time.Time
+	wall atomic.Int64 // nanoseconds; the committer reads it too
 
 	items   []item // in order of position
 	open    []*journal.Intent
@@ -35,8 +36,9 @@ type item struct {
 }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), wall: time.Unix(1800000000, 0), verdict: map[string]bool{}}
-	now := func() time.Time { return m.wall }
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), verdict: map[string]bool{}}
+	m.wall.Store(time.Unix(1800000000, 0).UnixNano())
+	now := m.now
 	m.o = journal.Options{Dir: t.TempDir(), Node: "a", Now: now, NoSync: true, SegmentBytes: 64 << 10, CacheBytes: 64 << 10}
 	m.peer = journaltest.Open(t, journal.Options{Node: "b", Now: now, NoSync: true})
 	m.reopen()
@@ -48,6 +50,8 @@ func newModel(t *testing.T, seed uint64) *model {
 	})
 	return m
 }
+
+func (m *model) now() time.Time { return time.Unix(0, m.wall.Load()) }
 
 func (m *model) reopen() {
 	if m.j != nil {
@@ -81,7 +85,7 @@ func (m *model) tx() *journal.Tx {
 }
 
 func (m *model) step() {
-	m.wall = m.wall.Add(time.Duration(m.rnd.IntN(50)) * time.Millisecond)
+	m.wall.Add(int64(time.Duration(m.rnd.IntN(50)) * time.Millisecond))
 	switch n := m.rnd.IntN(100); {
 	case n < 55:
 		tx := m.tx()
@@ -98,7 +102,7 @@ func (m *model) step() {
 		if err := m.j.Attempt(tx, journal.OutcomeAborted); err != nil {
 			m.t.Fatal(err)
 		}
-		m.items = append(m.items, item{journal.ID{Origin: m.j.Identity().Node}, tx, journal.OutcomeAborted, m.wall})
+		m.items = append(m.items, item{journal.ID{Origin: m.j.Identity().Node}, tx, journal.OutcomeAborted, m.now()})
 	case n < 95:
 		m.store()
 	case n < 99:
