@@ -3,20 +3,11 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
-
-// reserveBytes is the size of a file that is given up when the disk is full, so that outcomes can still be written, and
-// the part of the disk budget kept for the same purpose.
-const reserveBytes = 1 << 20
-
-// reserveFile lies beside the segments.
-const reserveFile = "reserve"
 
 // fullPause is how long a full journal waits before it tries again to write what nobody waits for.
 const fullPause = 250 * time.Millisecond
@@ -28,7 +19,7 @@ var errAmbiguous = errors.New("a write that failed is on the disk")
 // when the journal fails.
 func (j *Journal) commitAll() {
 	defer close(j.stopped)
-	j.reserve = fileExists(filepath.Join(j.segmentsDir(), reserveFile))
+	j.findReserve()
 	var hold time.Duration
 	for {
 		group := j.queue.next(hold)
@@ -54,11 +45,6 @@ func (j *Journal) commitAll() {
 			return
 		}
 	}
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // write makes a group durable in one transaction.
@@ -162,15 +148,6 @@ func (j *Journal) classify(err error) error {
 	return err
 }
 
-// freeBytes gives the space that is left on dir's filesystem.
-func freeBytes(dir string) (int64, error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, err
-	}
-	return int64(st.Bavail) * st.Bsize, nil
-}
-
 // finish makes a durable group known to everybody.
 func (j *Journal) finish(group []*ticket, took time.Duration) {
 	j.gate.Lock()
@@ -268,38 +245,4 @@ func (j *Journal) fail(group []*ticket, cause error) {
 		t.done <- err
 	}
 	j.watchers.notify()
-}
-
-// giveReserve deletes the reserve; false if there is none.
-func (j *Journal) giveReserve() bool {
-	if !j.reserve {
-		return false
-	}
-	j.reserve = false
-	return os.Remove(filepath.Join(j.segmentsDir(), reserveFile)) == nil
-}
-
-// keepReserve makes the reserve if it is missing and there is room for much more than it.
-func (j *Journal) keepReserve() {
-	if j.reserve {
-		return
-	}
-	if free, err := freeBytes(j.segmentsDir()); err != nil || free < 4*reserveBytes {
-		return
-	}
-	path := filepath.Join(j.segmentsDir(), reserveFile)
-	if err := writeReserve(path); err != nil {
-		os.Remove(path) // try again after another group
-		return
-	}
-	j.reserve = true
-}
-
-func writeReserve(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(make([]byte, reserveBytes))
-	return errors.Join(err, f.Close())
 }

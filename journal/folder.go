@@ -45,9 +45,12 @@ func lockFolder(dir string, exclusive bool) (*os.File, error) {
 	path := filepath.Join(dir, lockFile)
 	flags, how := os.O_RDWR|os.O_CREATE, syscall.LOCK_EX
 	if !exclusive {
-		how = syscall.LOCK_SH
+		flags, how = os.O_RDONLY, syscall.LOCK_SH // a reader may have no right to write
 	}
 	f, err := os.OpenFile(path, flags, fileMode)
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = os.OpenFile(path, flags|os.O_CREATE, fileMode) // a copy of a journal may lack the file
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock journal: %w", err)
 	}

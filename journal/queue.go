@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// maxGroupBytes bounds what one transaction of bbolt takes, unless a single ticket is larger.
-const maxGroupBytes = 32 << 20
+// maxGroupBytes bounds what one transaction of bbolt takes, unless a single ticket is larger, and so for how long the gate
+// is closed afterwards.
+const maxGroupBytes = 8 << 20
 
 // maxLazyBytes bounds what waits in memory without anybody waiting for it: attempts while the disk is full.
 const maxLazyBytes = 32 << 20
