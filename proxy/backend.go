@@ -29,9 +29,12 @@ func (s *session) serveBackend() error {
 	}
 }
 
-// beforeServerRead ends the burst: the client gets what was written, unless it is held.
+// beforeServerRead ends the burst: the client gets what was written, unless it is held. In the middle of a frame the burst
+// goes on: who handles the frame is going to write, and only the end of a burst flushes.
 func (s *session) beforeServerRead() error {
-	s.endBurst()
+	if s.br.Left() == 0 {
+		s.endBurst()
+	}
 	return nil
 }
 
