@@ -110,7 +110,7 @@ func statement(n *pg.Node, src source, m *marks) *Statement {
 		w.target(Target{Name: rangeName(c.Relation), Command: "COPY", Alias: c.Relation.GetRelname()}, c.Relation, -1)
 	}
 	w.node(n)
-	w.dropReads()
+	w.finish()
 	w.details(n)
 	w.mainVerb(n)
 	switch st.Class {
@@ -130,6 +130,9 @@ func (w *walker) objectsOf(n *pg.Node) {
 	case ClassDDL, ClassTruncate, ClassMaintenance, ClassOpaque:
 		w.objects(n)
 	case ClassRead:
+		if c := n.GetExplainStmt().GetQuery(); c.GetCreateTableAsStmt() != nil {
+			w.objects(c)
+		}
 		if into := intoOf(n.GetSelectStmt()); into != nil {
 			w.st.Class, w.st.Command = ClassDDL, "SELECT INTO"
 			w.claim(into.Rel)
@@ -190,7 +193,9 @@ func (w *walker) details(n *pg.Node) {
 	case *pg.Node_AlterRoleStmt:
 		w.password(s.AlterRoleStmt.Options, roleName(s.AlterRoleStmt.Role).Name)
 	case *pg.Node_DoStmt:
-		st.DropsPrepared = containsFold(w.src.statementText(w.marks), "deallocate")
+		code := w.src.statementText(w.marks)
+		st.DropsPrepared = containsFold(code, "deallocate")
+		st.AltersSchema = mayAlterSchema(code)
 	}
 }
 
@@ -237,7 +242,18 @@ func (w *walker) explainDetails(s *pg.ExplainStmt) {
 	if s.Query.GetSelectStmt() == nil && s.Query.GetDeclareCursorStmt() == nil || len(st.Targets) > 0 ||
 		intoOf(s.Query.GetSelectStmt()) != nil {
 		st.Class = ClassOpaque
+		st.AltersSchema = s.Query.GetCreateTableAsStmt() != nil || s.Query.GetSelectStmt() != nil && len(st.Targets) == 0
 	}
+}
+
+// mayAlterSchema reports whether code mentions what changes the schema, or puts statements together.
+func mayAlterSchema(code string) bool {
+	for _, w := range []string{"create", "alter", "drop", "grant", "revoke", "execute", "comment"} {
+		if containsFold(code, w) {
+			return true
+		}
+	}
+	return false
 }
 
 func targetOk(n *pg.Node) bool { _, r := targetOf(n); return r != nil }

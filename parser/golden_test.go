@@ -85,7 +85,12 @@ var transactionNames = map[Transaction]string{Begin: "begin", Commit: "commit", 
 // describe writes a script's meaning for people to review.
 func describe(s *Script) string {
 	if s.Unread != nil {
-		return fmt.Sprintf("unread: %v\n", s.Unread)
+		var b strings.Builder
+		fmt.Fprintf(&b, "unread: %v\n", s.Unread)
+		if s.Guess != nil {
+			describeStatement(&b, s.Guess, "? ")
+		}
+		return b.String()
 	}
 	if len(s.Statements) == 0 {
 		return "empty\n"
@@ -122,6 +127,8 @@ func describeStatement(b *strings.Builder, st *Statement, indent string) {
 	word(st.CopyFormat != "", "format="+st.CopyFormat)
 	word(st.MaxParam > 0, fmt.Sprintf("params=%d", st.MaxParam))
 	word(st.Cursor != "", "current-of="+st.Cursor)
+	word(st.OldAlias != "", "old="+st.OldAlias)
+	word(st.NewAlias != "", "new="+st.NewAlias)
 	b.WriteString("\n")
 	line := func(name, value string) {
 		if value != "" {
@@ -170,6 +177,9 @@ func describeTarget(st *Statement, t Target) string {
 	}
 	if t.Returning {
 		s += " returning"
+	}
+	if t.Exposed {
+		s += " exposed"
 	}
 	return s + " " + splice(st.Text, t.SpliceAt)
 }

@@ -26,6 +26,7 @@ var (
 	ErrTooLong  = errors.New("text is too long to be read")
 	ErrTooDeep  = errors.New("text is nested too deeply to be read")
 	ErrEncoding = errors.New("text is not valid UTF-8")
+	ErrInternal = errors.New("text ran into a mistake of the parser")
 	ErrLexical  = errors.New("text cannot be split into tokens")
 )
 

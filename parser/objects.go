@@ -35,7 +35,14 @@ func nodeNames(n *pg.Node) []Name {
 	case *pg.Node_AccessPriv:
 		return []Name{{Name: o.AccessPriv.PrivName}}
 	case *pg.Node_List:
-		return []Name{listName(stringsOnly(o.List.Items))}
+		if names := stringsOnly(o.List.Items); len(names) > 0 {
+			return []Name{listName(names)}
+		}
+		var all []Name // a cast: two types
+		for _, t := range o.List.Items {
+			all = append(all, nodeNames(t)...)
+		}
+		return all
 	case *pg.Node_VacuumRelation:
 		return []Name{rangeName(o.VacuumRelation.Relation)}
 	}
@@ -120,11 +127,23 @@ func (w *walker) objects(n *pg.Node) {
 	case *pg.Node_RefreshMatViewStmt:
 		relation(s.RefreshMatViewStmt.Relation)
 	case *pg.Node_DropStmt:
-		nodes(s.DropStmt.Objects...)
+		nodes(onTable(s.DropStmt.RemoveType, s.DropStmt.Objects...)...)
 	case *pg.Node_CommentStmt:
-		nodes(s.CommentStmt.Object)
+		nodes(onTable(s.CommentStmt.Objtype, s.CommentStmt.Object)...)
 	case *pg.Node_SecLabelStmt:
-		nodes(s.SecLabelStmt.Object)
+		nodes(onTable(s.SecLabelStmt.Objtype, s.SecLabelStmt.Object)...)
+	case *pg.Node_CreateSchemaStmt:
+		for _, name := range plainObjects(n) {
+			named(name)
+		}
+		for _, e := range s.CreateSchemaStmt.SchemaElts {
+			w.objects(e)
+		}
+		for i := 1; i < len(w.st.Objects); i++ {
+			if o := &w.st.Objects[i]; o.Schema == "" {
+				o.Schema = w.st.Objects[0].Name
+			}
+		}
 	case *pg.Node_GrantStmt:
 		nodes(s.GrantStmt.Objects...)
 	case *pg.Node_GrantRoleStmt:
@@ -137,6 +156,9 @@ func (w *walker) objects(n *pg.Node) {
 	case *pg.Node_AlterObjectSchemaStmt:
 		relation(s.AlterObjectSchemaStmt.Relation)
 		nodes(s.AlterObjectSchemaStmt.Object)
+		if len(w.st.Objects) > 0 {
+			named(Name{s.AlterObjectSchemaStmt.Newschema, w.st.Objects[0].Name})
+		}
 	case *pg.Node_AlterObjectDependsStmt:
 		relation(s.AlterObjectDependsStmt.Relation)
 		nodes(s.AlterObjectDependsStmt.Object)
@@ -162,6 +184,31 @@ func (w *walker) objects(n *pg.Node) {
 			named(name)
 		}
 	}
+}
+
+// onTable splits the names of what belongs to a table into the table and the rest: a trigger's name alone says nothing, a
+// column has none.
+func onTable(kind pg.ObjectType, objects ...*pg.Node) []*pg.Node {
+	switch kind {
+	case pg.ObjectType_OBJECT_COLUMN, pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_RULE, pg.ObjectType_OBJECT_POLICY,
+		pg.ObjectType_OBJECT_TABCONSTRAINT:
+	default:
+		return objects
+	}
+	var all []*pg.Node
+	for _, o := range objects {
+		items := o.GetList().GetItems()
+		if len(items) < 2 {
+			all = append(all, o)
+			continue
+		}
+		n := len(items) - 1
+		all = append(all, &pg.Node{Node: &pg.Node_List{List: &pg.List{Items: items[:n]}}})
+		if kind != pg.ObjectType_OBJECT_COLUMN {
+			all = append(all, items[n])
+		}
+	}
+	return all
 }
 
 // renamed adds the name that something gets, in the schema of what it was.

@@ -103,7 +103,14 @@ func (p *Parser) read(sql string) (s *Script, cheap bool) {
 		return s, true
 	}
 	r := p.pool.Get().(*reader)
-	defer p.release(r)
+	defer func() {
+		// A mistake in this room must cost one text, not the process; the working space may be in any state then.
+		if v := recover(); v != nil {
+			s, cheap = &Script{Text: sql, Unread: fmt.Errorf("%w: %v", ErrInternal, v)}, false
+			return
+		}
+		p.release(r)
+	}()
 	if err := r.scan(sql); err != nil {
 		s.Unread = err
 		return s, true
@@ -121,6 +128,9 @@ func (p *Parser) read(sql string) (s *Script, cheap bool) {
 		}
 		if err != nil {
 			s.Statements, s.Unread = nil, err
+			if len(r.pieces) == 1 {
+				s.Guess = guess(sql, r.tokens[c.from:c.to])
+			}
 			return s, false
 		}
 	}
@@ -194,6 +204,7 @@ func (p *Parser) piece(s *Script, r *reader, tokens []token) (hit bool, err erro
 	st := found.statements[0].copy()
 	st.place(s.Text, found.marks[0], 0, func(i int) token { return tokens[k.origin[i]] })
 	st.MaxParam = k.maxParam
+	st.OldAlias, st.NewAlias = k.oldAlias, k.newAlias
 	if found.secret || r.secret {
 		st.secrets()
 	}

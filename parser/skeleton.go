@@ -1,6 +1,9 @@
 package parser
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // skeleton is the shape of a statement: its tokens one space apart, with literals replaced by placeholders, comments
 // dropped and long lists of constants folded to one. Two statements of one shape have the same parse tree but for
@@ -8,7 +11,7 @@ import "slices"
 //
 // Only queries, writes, EXECUTE and transaction control have one: elsewhere values have a meaning. Numbers that PostgreSQL
 // reads as integers and others get different placeholders; strings with a prefix stay as they are, parameters too but in
-// lists, and so does everything whose value the grammar itself looks at: FLOAT(n), UESCAPE 'x'.
+// lists, and so does everything whose value matters: FLOAT(n), UESCAPE 'x', set_config('x', ..).
 type skeleton struct {
 	sql    string
 	tokens []token // of the statement
@@ -17,7 +20,10 @@ type skeleton struct {
 
 	depth    int
 	rows     []valueRows // open VALUES lists, innermost last
+	raw      bool        // transaction control: its one literal is a name
 	maxParam int         // highest $n; those in folded lists are not in the key
+	oldAlias string      // of RETURNING WITH (OLD AS .., NEW AS ..)
+	newAlias string
 }
 
 // valueRows is a list of VALUES rows: equal ones behind each other are kept once.
@@ -39,8 +45,13 @@ const (
 func (k *skeleton) build(sql string, tokens []token) bool {
 	k.sql, k.tokens = sql, tokens
 	k.key, k.origin, k.rows, k.depth = k.key[:0], k.origin[:0], k.rows[:0], 0
-	k.maxParam = 0
-	if !hasShape(sql, tokens) {
+	k.maxParam, k.oldAlias, k.newAlias = 0, "", ""
+	i := opening(sql, tokens)
+	if i == len(tokens) {
+		return false
+	}
+	k.raw = startsWith(sql, tokens[i], "BEGIN", "COMMIT", "END", "ROLLBACK", "START", "ABORT", "SAVEPOINT", "RELEASE")
+	if !k.raw && !startsWith(sql, tokens[i], "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "MERGE", "TABLE", "EXECUTE") {
 		return false
 	}
 	for _, t := range tokens {
@@ -67,18 +78,17 @@ func paramNumber(param string) int {
 	return n
 }
 
-// hasShape looks at the first keyword.
-func hasShape(sql string, tokens []token) bool {
+// opening gives the first token that is no parenthesis.
+func opening(sql string, tokens []token) int {
 	i := 0
 	for i < len(tokens) && tokens[i].is(sql, '(') {
 		i++
 	}
-	if i == len(tokens) {
-		return false
-	}
-	return slices.ContainsFunc([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "MERGE", "TABLE", "BEGIN",
-		"COMMIT", "END", "ROLLBACK", "EXECUTE", "START", "ABORT", "SAVEPOINT", "RELEASE"},
-		func(w string) bool { return tokens[i].word(sql, w) })
+	return i
+}
+
+func startsWith(sql string, t token, keywords ...string) bool {
+	return slices.ContainsFunc(keywords, func(w string) bool { return t.word(sql, w) })
 }
 
 // step adds the next token, or the list that it opens, and gives how many tokens it took; 0 if the statement holds
@@ -100,6 +110,9 @@ func (k *skeleton) step(i int) int {
 			return 1
 		}
 	}
+	if k.depth == 0 && t.word(k.sql, "WITH") && k.before(i, "RETURNING") {
+		return k.returningWith(i)
+	}
 	if n := k.element(i); n > 0 && k.inRow() {
 		k.emit(holdString, i+n-1)
 		return n
@@ -112,19 +125,61 @@ func (k *skeleton) step(i int) int {
 func (k *skeleton) plain(i int) {
 	t := k.tokens[i]
 	text := t.text(k.sql)
-	switch t.kind {
-	case kindString, kindDollar:
-		if !k.before(i, "UESCAPE") {
+	switch {
+	case k.raw:
+	case t.kind == kindString || t.kind == kindDollar:
+		if !k.before(i, "UESCAPE") && (i < 2 || !k.tokens[i-2].word(k.sql, "SET_CONFIG")) {
 			text = holdString
 		}
-	case kindInteger:
+	case t.kind == kindInteger:
 		if i < 2 || !k.tokens[i-2].word(k.sql, "FLOAT") {
 			text = holdInteger
 		}
-	case kindNumber:
+	case t.kind == kindNumber:
 		text = holdNumber
 	}
 	k.emit(text, i)
+}
+
+// returningWith leaves out WITH (OLD AS a, NEW AS b), which libpg_query does not know yet, and keeps the names.
+func (k *skeleton) returningWith(i int) int {
+	at := func(n int) token {
+		if i+n < len(k.tokens) {
+			return k.tokens[i+n]
+		}
+		return token{}
+	}
+	if !at(1).is(k.sql, '(') {
+		return 0
+	}
+	n := 2
+	for {
+		name := &k.oldAlias
+		if at(n).word(k.sql, "NEW") {
+			name = &k.newAlias
+		} else if !at(n).word(k.sql, "OLD") {
+			return 0
+		}
+		if !at(n+1).word(k.sql, "AS") || at(n+2).kind != kindWord && at(n+2).kind != kindQuoted {
+			return 0
+		}
+		*name = identifier(at(n + 2).text(k.sql))
+		switch n += 3; {
+		case at(n).is(k.sql, ')'):
+			return n + 1
+		case !at(n).is(k.sql, ','):
+			return 0
+		}
+		n++
+	}
+}
+
+// identifier gives the name that an identifier spells.
+func identifier(s string) string {
+	if s[0] == '"' {
+		return strings.ReplaceAll(s[1:len(s)-1], `""`, `"`)
+	}
+	return strings.ToLower(s)
 }
 
 func (k *skeleton) emit(text string, origin int) {

@@ -31,8 +31,10 @@ func compareShape(t *testing.T, p *Parser, text string) {
 	for range 2 { // the second time from the caches
 		got := p.Parse(text)
 		if whole.Unread != nil && got.Unread == nil && !strings.Contains(text, "'") {
-			// A string with a comment inside, and rows that only the fold made equal, may be read by the skeleton alone.
-			if !strings.Contains(strings.ToUpper(text), "VALUES") {
+			// A string with a comment inside, RETURNING WITH, and rows that only the fold made equal, may be read by the
+			// skeleton alone.
+			upper := strings.ToUpper(text)
+			if !strings.Contains(upper, "VALUES") && !(strings.Contains(upper, "RETURNING") && strings.Contains(upper, "WITH")) {
 				t.Errorf("%q: read by its skeleton alone; whole: %v", text, whole.Unread)
 			}
 			return

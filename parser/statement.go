@@ -8,6 +8,9 @@ type Script struct {
 	// Unread is why the text could not be read (syntax of a newer server, syntax error, too long, too deep); nil if it
 	// was. An unread script has no statements and must be handled by its effect.
 	Unread error
+	// Guess is set where Unread is, and the text is one statement that begins like DDL: what its first words say, without
+	// objects. A newer server may know more of it.
+	Guess *Statement
 }
 
 // Class is what a statement means to the proxy.
@@ -61,6 +64,9 @@ type Target struct {
 	// SpliceAt is -1 where nothing can be spliced.
 	Returning bool
 	SpliceAt  int
+	// Exposed: a column added to this WITH member's RETURNING may be seen elsewhere in the statement: through *, a whole
+	// row, a natural join. A member without RETURNING has no columns that anything could see.
+	Exposed bool
 }
 
 // Intent is what an assignment means.
@@ -109,6 +115,8 @@ type Statement struct {
 	// SpliceAt is the byte offset in Text, just behind the last token, where text is inserted: " RETURNING x" or,
 	// if Returning, ", x". It is -1 where nothing can be spliced.
 	SpliceAt int
+	// OldAlias and NewAlias are a and b of RETURNING WITH (OLD AS a, NEW AS b), PostgreSQL 18, of the statement's own verb.
+	OldAlias, NewAlias string
 	// MainAt is where the own verb stands in Text, behind the WITH members, so that members can be added there; -1
 	// without WITH, or behind SEARCH and CYCLE.
 	MainAt int

@@ -2,6 +2,7 @@ package parser
 
 import (
 	"slices"
+	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -17,7 +18,11 @@ type walker struct {
 	ctes             []string              // names of the WITH members in scope, innermost last
 	own              map[*pg.RangeVar]bool // relations that were dealt with: targets and objects
 	reads, functions nameSet
-	inert            bool // the statement only stores what it holds (a rule, a function): nothing in it is written now
+	exposed          bool     // somewhere all columns of a relation are asked for
+	returning        int      // inside lists that do not count for that
+	bare             []string // columns without a relation, which may be relations
+	aliases          []string // what WITH members are called
+	inert            bool     // the statement only stores what it holds (a rule, a function): nothing in it is written now
 }
 
 func (w *walker) node(n *pg.Node) {
@@ -33,6 +38,10 @@ func (w *walker) message(m protoreflect.Message) {
 		w.relation(n)
 	case *pg.FuncCall:
 		w.function(n)
+	case *pg.ColumnRef:
+		w.column(n)
+	case *pg.JoinExpr:
+		w.exposed = w.exposed || n.IsNatural
 	case *pg.ParamRef:
 		w.st.MaxParam = max(w.st.MaxParam, int(n.Number))
 	case *pg.SelectStmt:
@@ -59,6 +68,12 @@ func (w *walker) fields(m protoreflect.Message) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case fd.Message() == nil, fd.Name() == "with_clause":
+		case fd.Name() == "returning_list" && w.alone(m):
+			w.returning++
+			for l, i := v.List(), 0; i < l.Len(); i++ {
+				w.message(l.Get(i).Message())
+			}
+			w.returning--
 		case fd.IsList():
 			for l, i := v.List(), 0; i < l.Len(); i++ {
 				w.message(l.Get(i).Message())
@@ -68,6 +83,33 @@ func (w *walker) fields(m protoreflect.Message) {
 		}
 		return true
 	})
+}
+
+// alone reports whether the * of a RETURNING can mean nothing but the columns of the statement's own target.
+func (w *walker) alone(m protoreflect.Message) bool {
+	switch n := m.Interface().(type) {
+	case *pg.InsertStmt:
+		return true
+	case *pg.UpdateStmt:
+		return len(n.FromClause) == 0
+	case *pg.DeleteStmt:
+		return len(n.UsingClause) == 0
+	}
+	return false
+}
+
+// column notes what may show all columns of a WITH member: *, or its name alone.
+func (w *walker) column(c *pg.ColumnRef) {
+	if len(c.Fields) == 0 {
+		return
+	}
+	last := c.Fields[len(c.Fields)-1]
+	switch {
+	case last.GetAStar() != nil:
+		w.exposed = w.exposed || w.returning == 0
+	case len(c.Fields) == 1:
+		w.bare = append(w.bare, last.GetString_().GetSval())
+	}
 }
 
 // scoped visits a query with the names of its WITH members in scope.
@@ -125,7 +167,11 @@ func (w *walker) claim(r *pg.RangeVar) {
 }
 
 func (w *walker) relation(r *pg.RangeVar) {
-	if w.own[r] || r.Schemaname == "" && slices.Contains(w.ctes, r.Relname) {
+	if w.own[r] {
+		return
+	}
+	if r.Schemaname == "" && slices.Contains(w.ctes, r.Relname) {
+		w.aliases = append(w.aliases, r.Relname, r.GetAlias().GetAliasname())
 		return
 	}
 	w.reads.add(rangeName(r))
@@ -135,19 +181,18 @@ func (w *walker) function(f *pg.FuncCall) {
 	n := listName(f.Funcname)
 	w.functions.add(n)
 	if n.Name == "set_config" {
-		w.st.AltersSession = true
 		w.setConfig(f)
 	}
 }
 
-// setConfig notes the setting's name, where the call says it.
+// setConfig judges the setting by its name, where the call says it.
 func (w *walker) setConfig(f *pg.FuncCall) {
-	if len(f.Args) == 0 {
-		return
+	name := ""
+	if len(f.Args) > 0 {
+		name = strings.ToLower(f.Args[0].GetAConst().GetSval().GetSval())
 	}
-	if c := f.Args[0].GetAConst(); c != nil {
-		w.st.ReadOnly = w.st.ReadOnly || c.GetSval().GetSval() == "transaction_read_only"
-	}
+	w.st.AltersSession = w.st.AltersSession || name == "" || !harmlessSetting(name)
+	w.st.ReadOnly = w.st.ReadOnly || name == "transaction_read_only" || name == "default_transaction_read_only"
 }
 
 // nameSet is a list of different names, in the order they came.
@@ -172,9 +217,19 @@ func (s *nameSet) add(n Name) {
 	s.seen[n] = true
 }
 
-// dropReads removes from Reads what the statement writes.
-func (w *walker) dropReads() {
+// expose says of the targets in WITH whether all their columns are asked for.
+func (w *walker) expose() {
+	exposed := w.exposed || slices.ContainsFunc(w.bare, func(name string) bool { return slices.Contains(w.aliases, name) })
+	for i := range w.st.Targets {
+		t := &w.st.Targets[i]
+		t.Exposed = t.InCTE && t.Returning && exposed
+	}
+}
+
+// finish hands over what was collected, and removes from Reads what the statement writes.
+func (w *walker) finish() {
 	w.st.Reads, w.st.Functions = w.reads.list, w.functions.list
+	w.expose()
 	if len(w.st.Targets) == 0 {
 		return
 	}
