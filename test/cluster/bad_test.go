@@ -47,7 +47,7 @@ func refused(t *testing.T, p *harness.Proxy, code int, says ...string) {
 // TestServeRefuses: what cannot work is refused at once, with a message that names the thing and an exit code.
 func TestServeRefuses(t *testing.T) {
 	server := harness.Postgres(t)
-	locked := harness.Postgres(t, harness.Named("hba"), harness.HBA("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"))
+	locked := harness.Postgres(t, harness.Named("hba"), harness.HBA("host all all 127.0.0.1/32 scram-sha-256\n"))
 	good := harness.NewProxy(t, harness.ProxyOptions{Upstream: server})
 	taken := good.Port
 	stranger := filepath.Join(harness.Dir(t, "files"), "file")

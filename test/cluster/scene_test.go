@@ -14,7 +14,7 @@ import (
 // Deadlines of the scenarios. They are for a machine of two cores that does other things too; what is right ends far
 // earlier.
 const (
-	drainTime    = 90 * time.Second
+	drainTime    = 60 * time.Second
 	progressTime = 90 * time.Second
 )
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -215,7 +216,7 @@ func (c *Cluster) Settle(timeout time.Duration) {
 			n.Drain(timeout)
 		}
 	}
-	WaitFor(c.t, timeout, "all nodes to have applied the same", func() (bool, string) {
+	note, ok := Wait(timeout, func() (bool, string) {
 		first := ""
 		for i, n := range c.Running() {
 			s, err := n.Status()
@@ -231,6 +232,12 @@ func (c *Cluster) Settle(timeout time.Duration) {
 		}
 		return true, ""
 	})
+	if !ok {
+		for _, n := range c.Running() {
+			n.proc.stop(syscall.SIGQUIT, proxyStop) // its goroutines stand in its log then
+		}
+		c.t.Fatalf("waited %v for all nodes to have applied the same: %s", timeout, note)
+	}
 }
 
 // statuses is every running node's status, as a person sees it.

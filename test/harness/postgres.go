@@ -56,8 +56,10 @@ func Setting(name, value string) PostgresOption {
 	}
 }
 
-// HBA replaces pg_hba.conf.
-func HBA(text string) PostgresOption { return func(o *postgresOptions) { o.hba = text } }
+// HBA replaces pg_hba.conf, but for the unix socket, over which the harness itself comes.
+func HBA(text string) PostgresOption {
+	return func(o *postgresOptions) { o.hba = "local all all trust\n" + text }
+}
 
 // Postgres starts a server that is stopped and removed when t ends. It does not sync to the disk (a killed process loses
 // nothing by that, a killed machine would); benchmarks set fsync on.
@@ -150,7 +152,7 @@ func (s *Server) Start() {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		c, err := pgx.Connect(ctx, s.DSN("postgres"))
+		c, err := pgx.Connect(ctx, fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres", s.Socket, s.Port))
 		if err != nil {
 			return false, errNote(err)
 		}

@@ -52,7 +52,7 @@ func templateOf(inst Installation, cred *syscall.Credential) (string, error) {
 }
 
 // tailBytes is how much of a log is printed when a test failed.
-const tailBytes = 12 << 10
+const tailBytes = 48 << 10
 
 // tail gives the end of a file.
 func tail(path string) string {
