@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -34,13 +36,18 @@ type Options struct {
 	// ScanPages is the size in pages up to which a table is read whole where nothing else finds a statement's effect;
 	// 0 means DefaultScanPages.
 	ScanPages int64
-	Logger    *slog.Logger
+	// Recheck is how often catalogs in use are compared with the server's; 0 means DefaultRecheck.
+	Recheck time.Duration
+	Logger  *slog.Logger
 }
 
 // Capturer holds what is shared by all sessions: catalogs per database and own connections. It is safe for concurrent use.
 type Capturer struct {
 	options  Options
 	printSQL string // printQuery's, made once
+
+	stop   context.CancelFunc
+	polled chan struct{} // closed once poll has ended
 
 	mu        sync.Mutex
 	databases map[string]*database
@@ -51,9 +58,12 @@ type database struct {
 	name    string
 	pool    *pool
 	catalog *catalog
+	used    atomic.Bool // since the last recheck
+	// counts and rows are what recheck saw last; only poll touches them.
+	counts, rows string
 }
 
-// New makes a Capturer. Nothing is opened before it is needed.
+// New makes a Capturer, which must be closed. Nothing is opened before it is needed.
 func New(o Options) *Capturer {
 	if o.ScanPages == 0 {
 		o.ScanPages = DefaultScanPages
@@ -61,11 +71,19 @@ func New(o Options) *Capturer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Capturer{options: o, printSQL: printQuery(), databases: map[string]*database{}}
+	if o.Recheck == 0 {
+		o.Recheck = DefaultRecheck
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c := &Capturer{options: o, printSQL: printQuery(), databases: map[string]*database{}, stop: stop, polled: make(chan struct{})}
+	go c.poll(ctx)
+	return c
 }
 
 // Close closes pgproxy's own connections. Sessions must have ended.
 func (c *Capturer) Close() error {
+	c.stop()
+	<-c.polled
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range c.databases {

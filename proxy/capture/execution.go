@@ -99,7 +99,7 @@ func commandOf(tag string) string {
 
 func (w *work) finish(tag string) (err error) {
 	// A statement that may have moved the session's names has done so by now.
-	if w.st == nil || w.st.Class == parser.ClassOpaque {
+	if w.st == nil || w.st.Class == parser.ClassOpaque || w.st.Class == parser.ClassRead && w.plan.how == howWatch {
 		w.session.Altered()
 	}
 	if w.st != nil && w.st.AltersSchema && w.plan.how != howNothing {
@@ -198,14 +198,32 @@ func (w *work) relationOf(oid uint32) (*relation, error) {
 // plan and lock.
 func (w *work) target() (*relation, error) {
 	cat, q := w.session.catalog()
+	oid := w.plan.rel.OID
 	if _, altering := cat.state(); altering {
-		cat.forgetRelation(w.plan.rel.OID)
+		cat.forgetRelation(oid, false)
 	}
-	rel, err := cat.relation(w.ctx, q, w.plan.rel.OID)
+	if written := w.written(); w.plan.rel.Kind == "r" && written != 0 && written != oid {
+		// The name means another table by now: it was made anew, or the search_path was changed since the plan.
+		oid = written
+	}
+	rel, err := cat.relation(w.ctx, q, oid)
+	if err == nil && oid != w.plan.rel.OID && rel.full() == w.plan.rel.full() {
+		cat.forgetRelation(w.plan.rel.OID, true)
+		cat.forgetName(rel.Name)
+	}
 	if errors.Is(err, errNoRelation) {
 		return w.plan.rel, nil
 	}
 	return rel, err
+}
+
+// written gives the oid of the table that the first row is of; 0 if it cannot be read.
+func (w *work) written() uint32 {
+	f, err := recordFields(w.rows[0])
+	if err != nil || len(f) < 2 || len(f[1].data) != 4 {
+		return 0
+	}
+	return be32(f[1].data)
 }
 
 // finishRows turns the appended column into changes.
@@ -223,7 +241,7 @@ func (w *work) finishRows() error {
 		if errors.As(err, &shape) {
 			if attempt == 0 {
 				cat, _ := w.session.catalog()
-				cat.forgetRelation(rel.OID)
+				cat.forgetRelation(rel.OID, true)
 				continue
 			}
 			w.lost(rel.full(), "%v", err)
@@ -279,7 +297,7 @@ func (w *work) image(sh shape, raw []byte) (im rowImage, err error) {
 	if err != nil {
 		return im, fmt.Errorf("decode appended column: %w", err)
 	}
-	if want := map[image]int{imageRow: 2, imageOld: 4, imageProof: 5, imageKey: 3}[w.plan.image]; len(f) != want {
+	if len(f) != w.plan.image.fields() {
 		return im, fmt.Errorf("decode appended column: %d fields", len(f))
 	}
 	if len(f[1].data) == 4 { // NULL: MERGE deleted the row
@@ -295,13 +313,15 @@ func (w *work) image(sh shape, raw []byte) (im rowImage, err error) {
 			im.old, err = sh.decode(f[2].data, w.who.transcode)
 		}
 	case imageProof, imageKey:
-		err = im.prove(sh, f, w.who.transcode)
+		elsewhere := sh.rel.Schema != w.plan.rel.Schema || sh.rel.Name != w.plan.rel.Name
+		err = im.prove(sh, f, w.who.transcode, elsewhere)
 	}
 	return im, err
 }
 
 // prove reads the old row by key, as the statement's snapshot saw it, and checks that it is the version overwritten.
-func (im *rowImage) prove(sh shape, f []recordField, tc transcoder) error {
+// elsewhere: the sub-select has looked into another table than the statement has written to.
+func (im *rowImage) prove(sh shape, f []recordField, tc transcoder, elsewhere bool) error {
 	var xmin, xmax []byte
 	if len(f) == 5 {
 		xmin, xmax = f[3].data, f[4].data
@@ -317,6 +337,9 @@ func (im *rowImage) prove(sh shape, f []recordField, tc transcoder) error {
 		return fmt.Errorf("decode old row: %w", errBinary)
 	}
 	if xmin == nil || !bytes.Equal(o[1].data, xmin) {
+		return nil
+	}
+	if elsewhere {
 		return nil
 	}
 	im.proven, im.updated, im.inserted = true, true, false

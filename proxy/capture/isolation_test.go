@@ -93,3 +93,60 @@ func awaitWaiters(t *testing.T, c *client, n int) {
 		}
 	}
 }
+
+// TestStaleCatalog: tables that others altered or made anew since a statement was planned.
+func TestStaleCatalog(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		b = newBench(t, b.dsn, func(o *Options) { o.Recheck = time.Hour })
+		c, other := b.client(), b.client()
+		other.plain("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0)")
+		update := c.parser.Parse("UPDATE t SET v = v + 1").Statements[0]
+		step := func(ddl, want string) {
+			t.Helper()
+			p, err := c.session.Plan(t.Context(), update)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other.plain(ddl)
+			c.plain("BEGIN")
+			e, err := c.execute(t.Context(), p, update, nil)
+			if got := effectOf(c.tx, e); err != nil || got != want {
+				t.Errorf("%s: %v\n  got  %s\n  want %s\n  note %s", ddl, err, got, want, e.Note)
+			}
+			c.plain("COMMIT")
+			c.end(true)
+		}
+		step("ALTER TABLE t ADD COLUMN w text DEFAULT 'w'", "exact [public.t] U t -(1,0,w) +(1,1,w) set v delta v")
+		step("ALTER TABLE t DROP COLUMN w, ALTER COLUMN v TYPE bigint", "exact [public.t] U t -(1,1) +(1,2) set v delta v")
+		step("DROP TABLE t; CREATE TABLE t (v int, id int PRIMARY KEY); INSERT INTO t VALUES (5, 1)", "exact [public.t] U t -(5,1) +(6,1) set v delta v")
+	})
+}
+
+// TestRecheck: DDL of others is noticed without being told.
+func TestRecheck(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		b = newBench(t, b.dsn, func(o *Options) { o.Recheck = 20 * time.Millisecond })
+		c := b.client()
+		b.client().plain("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 0)")
+		st := c.parser.Parse("UPDATE t SET v = v + 1").Statements[0]
+		loud := func() bool {
+			p, err := c.session.Plan(t.Context(), st)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return !p.watch.none()
+		}
+		if loud() {
+			t.Fatal("no trigger yet")
+		}
+		other := b.client()
+		other.plain("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SELECT 1'; RETURN NEW; END $$")
+		other.plain("CREATE TRIGGER x BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()")
+		for deadline := time.Now().Add(30 * time.Second); !loud(); {
+			if time.Now().After(deadline) {
+				t.Fatal("the trigger was not noticed")
+			}
+			other.plain("SELECT pg_sleep(0.1)") // lets the server hand over its counts
+		}
+	})
+}

@@ -209,12 +209,21 @@ func loadRelation(ctx context.Context, q Querier, oid uint32, definitions string
 	return r, nil
 }
 
-// forgetRelation drops one relation that turned out to be different from what was cached.
-func (c *catalog) forgetRelation(oid uint32) {
+// forgetRelation drops one relation that may be, or (different) has turned out to be, no longer as it was cached.
+func (c *catalog) forgetRelation(oid uint32, different bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.epoch++
+	if different {
+		c.epoch++
+	}
 	delete(c.relations, oid)
+}
+
+// forgetName drops what is known of a name.
+func (c *catalog) forgetName(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.names, name)
 }
 
 // derive works out what the rest of the room uses from what was read.

@@ -82,6 +82,9 @@ func (s *Session) NeedsQuery(st *parser.Statement) bool {
 
 // Plan decides how to capture st, from the catalog and the session's role, before anything is sent.
 func (s *Session) Plan(ctx context.Context, st *parser.Statement) (*Plan, error) {
+	if !s.db.used.Load() {
+		s.db.used.Store(true)
+	}
 	cat, _ := s.catalog()
 	epoch, _ := cat.state()
 	if c, ok := s.plans[st]; ok && c.epoch == s.epoch && c.catalog == epoch && s.private == nil {

@@ -17,6 +17,19 @@ const (
 	imageKey                // (old row by key, its xmax) alone: system columns cannot be had of partitioned targets
 )
 
+// fields is how many fields the appended record has.
+func (im image) fields() int {
+	switch im {
+	case imageOld:
+		return 4
+	case imageProof:
+		return 5
+	case imageKey:
+		return 3
+	}
+	return 2
+}
+
 // minOld and minOldTriggers are the server versions from which RETURNING OLD can be trusted: before 18.6 it is stale
 // with BEFORE UPDATE triggers under concurrency.
 const (

@@ -143,10 +143,11 @@ func (w *work) compare(rel *relation, assigned []parser.Assignment, grown growth
 		}
 	}
 	var changes []journal.Change
+	update := w.plan.how == howScan && w.st.Targets[0].Command == "UPDATE"
 	if len(rel.key) > 0 {
-		changes = differKeyed(rel, state, added, removed, assigned)
+		changes = differKeyed(rel, state, added, removed, assigned, update)
 	} else {
-		changes = differCounted(rel, state, added, removed, assigned)
+		changes = differCounted(rel, state, added, removed, assigned, update)
 	}
 	w.reveal(rel, changes)
 	return nil
@@ -161,7 +162,7 @@ func (w *work) reveal(rel *relation, changes []journal.Change) {
 }
 
 // differKeyed compares a table with key: added are all own rows that are there, removed all committed ones that are not.
-func differKeyed(rel *relation, state *tableState, added, removed [][]journal.Value, assigned []parser.Assignment) []journal.Change {
+func differKeyed(rel *relation, state *tableState, added, removed [][]journal.Value, assigned []parser.Assignment, update bool) []journal.Change {
 	old := map[string][]journal.Value{}
 	for _, row := range removed {
 		old[rel.rowKey(row)] = row
@@ -193,11 +194,11 @@ func differKeyed(rel *relation, state *tableState, added, removed [][]journal.Va
 			gone = append(gone, r.current)
 		}
 	}
-	return append(joined(rel, gone, fresh, assigned), updates...)
+	return append(joined(rel, gone, fresh, assigned, update), updates...)
 }
 
 // differCounted compares a table without key: rows of one value are a count.
-func differCounted(rel *relation, state *tableState, added, removed [][]journal.Value, assigned []parser.Assignment) []journal.Change {
+func differCounted(rel *relation, state *tableState, added, removed [][]journal.Value, assigned []parser.Assignment, update bool) []journal.Change {
 	delta := map[string]int{} // how many more rows of this value there are than known
 	image := map[string][]journal.Value{}
 	for _, row := range added {
@@ -229,12 +230,12 @@ func differCounted(rel *relation, state *tableState, added, removed [][]journal.
 			gone = append(gone, row)
 		}
 	}
-	return joined(rel, gone, fresh, assigned)
+	return joined(rel, gone, fresh, assigned, update)
 }
 
 // joined pairs removed and added rows where an UPDATE did both, else lists deletes before inserts.
-func joined(rel *relation, gone, fresh [][]journal.Value, assigned []parser.Assignment) []journal.Change {
-	if assigned != nil {
+func joined(rel *relation, gone, fresh [][]journal.Value, assigned []parser.Assignment, update bool) []journal.Change {
+	if update {
 		return pair(rel, gone, fresh, assigned)
 	}
 	var changes []journal.Change

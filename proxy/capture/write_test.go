@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"slices"
 	"strings"
 	"testing"
 )
@@ -124,4 +123,35 @@ func TestCost(t *testing.T) {
 	})
 }
 
-var _ = slices.Sort[[]int]
+// TestMerge: all arms of MERGE.
+func TestMerge(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		c := b.client()
+		c.plain("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
+		e := c.run(`MERGE INTO t USING (VALUES (1, 10), (2, 0), (5, 50)) s(i, v) ON t.id = s.i
+WHEN MATCHED AND s.v = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET n = t.n + s.v WHEN NOT MATCHED THEN INSERT VALUES (s.i, s.v)`)
+		want := "D t -(2,2)|I t +(5,50)|U t -(1,1) +(1,11) set n"
+		if got := strings.Join(describe(c.last, e), "|"); got != want {
+			t.Errorf("got %s, want %s, note %s, sent %s", got, want, e.Note, c.lastText)
+		}
+	})
+}
+
+// TestViewsAndRules: what cannot be appended to is found by its effect.
+func TestViewsAndRules(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		c := b.client()
+		c.plain(`CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int, n int); CREATE VIEW v AS SELECT * FROM a WHERE id > 0;
+CREATE VIEW w AS SELECT id FROM a; CREATE RULE r AS ON INSERT TO w DO INSTEAD INSERT INTO a VALUES (NEW.id, 7); CREATE RULE also AS ON DELETE TO a DO ALSO INSERT INTO b VALUES (OLD.id, 0);
+CREATE TABLE up (id int PRIMARY KEY); CREATE TABLE down (x int) INHERITS (up); INSERT INTO up VALUES (1); INSERT INTO down VALUES (2, 2)`)
+		c.expect(t, "INSERT INTO v VALUES (1, 1) RETURNING *", "hidden [public.a] I a +(1,1)")
+		c.expect(t, "INSERT INTO w VALUES (2)", "hidden [public.a] I a +(2,7)")
+		c.expect(t, "DELETE FROM a WHERE id = 2", "hidden [public.a public.b] D a -(2,7)|I b +(2,0)")
+		c.expect(t, "UPDATE up SET id = id + 10", "hidden [public.down public.up] D down -(2,2)|D up -(1)|I down +(12,2)|I up +(11)")
+		c.expect(t, "UPDATE ONLY up SET id = id + 10", "exact [public.up] U up -(11) +(21) set id")
+		c.expect(t, "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM b", "none []")
+		c.run("BEGIN; DECLARE d CURSOR FOR SELECT * FROM a FOR UPDATE; FETCH d")
+		c.expect(t, "UPDATE a SET n = 9 WHERE CURRENT OF d", "exact [public.a] U a -(1,1) +(1,9) set n")
+		c.run("COMMIT")
+	})
+}
