@@ -1,11 +1,9 @@
-package hlc_test
+package hlc
 
 import (
 	"errors"
 	"testing"
 	"time"
-
-	"pgproxy/journal/hlc"
 
 	"pgregory.net/rapid"
 )
@@ -13,14 +11,14 @@ import (
 // world is a wall clock that jumps, and a disk that keeps the high water.
 type world struct {
 	now     time.Time
-	high    hlc.Time
+	high    Time
 	persist int
 }
 
-func (w *world) clock(maxAhead time.Duration) *hlc.Clock {
-	return hlc.New(hlc.Options{
+func (w *world) clock(maxAhead time.Duration) *Clock {
+	return New(Options{
 		Wall: func() time.Time { return w.now }, MaxAhead: maxAhead, Start: w.high,
-		Persist: func(t hlc.Time) error { w.persist++; w.high = t; return nil },
+		Persist: func(t Time) error { w.persist++; w.high = t; return nil },
 	})
 }
 
@@ -32,7 +30,7 @@ func TestNeverBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := start()
 		c := w.clock(time.Hour)
-		var last hlc.Time
+		var last Time
 		t.Repeat(map[string]func(*rapid.T){
 			"now": func(t *rapid.T) {
 				now := c.Now()
@@ -45,14 +43,14 @@ func TestNeverBack(t *testing.T) {
 				w.now = w.now.Add(time.Duration(rapid.Int64Range(-int64(time.Hour), int64(time.Hour)).Draw(t, "by")))
 			},
 			"observe": func(t *rapid.T) {
-				seen := hlc.At(w.now.Add(time.Duration(rapid.Int64Range(-int64(2*time.Hour), int64(2*time.Hour)).Draw(t, "ahead"))))
+				seen := At(w.now.Add(time.Duration(rapid.Int64Range(-int64(2*time.Hour), int64(2*time.Hour)).Draw(t, "ahead"))))
 				if err := c.Observe(seen); err == nil {
 					if got := c.Now(); got <= seen {
 						t.Fatalf("%s after %s was observed", got, seen)
 					} else {
 						last = got
 					}
-				} else if !errors.Is(err, hlc.ErrAhead) || seen.Wall().Sub(w.now) <= time.Hour {
+				} else if !errors.Is(err, ErrAhead) || seen.Wall().Sub(w.now) <= time.Hour {
 					t.Fatalf("observe %s at %s: %v", seen, w.now, err)
 				}
 			},
@@ -71,7 +69,7 @@ func TestNeverBack(t *testing.T) {
 func TestFollowsTheWall(t *testing.T) {
 	w := start()
 	c := w.clock(0)
-	if got := c.Now(); got != hlc.At(w.now) {
+	if got := c.Now(); got != At(w.now) {
 		t.Errorf("first time %s", got)
 	}
 	for range 70000 {
@@ -81,7 +79,7 @@ func TestFollowsTheWall(t *testing.T) {
 		t.Errorf("70000 times in one millisecond: %s ahead", ahead)
 	}
 	w.now = w.now.Add(time.Second)
-	if got := c.Now(); got != hlc.At(w.now) {
+	if got := c.Now(); got != At(w.now) {
 		t.Errorf("a second later: %s", got)
 	}
 }
@@ -105,22 +103,22 @@ func TestLeaseSparesSyncs(t *testing.T) {
 func TestRefusesTheImpossible(t *testing.T) {
 	w := start()
 	c := w.clock(-1)
-	for _, bad := range []hlc.Time{0, hlc.At(time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)), 1<<64 - 1} {
-		if err := c.Observe(bad); !errors.Is(err, hlc.ErrAbsurd) {
+	for _, bad := range []Time{0, At(time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)), 1<<64 - 1} {
+		if err := c.Observe(bad); !errors.Is(err, ErrAbsurd) {
 			t.Errorf("observe %d: %v", bad, err)
 		}
 	}
-	if got := c.Now(); got != hlc.At(w.now) {
+	if got := c.Now(); got != At(w.now) {
 		t.Errorf("the clock was dragged to %s", got)
 	}
-	if err := c.Observe(hlc.At(w.now.AddDate(50, 0, 0))); err != nil {
+	if err := c.Observe(At(w.now.AddDate(50, 0, 0))); err != nil {
 		t.Errorf("no limit: %v", err)
 	}
 	strict := start().clock(time.Minute)
-	if err := strict.Observe(hlc.At(w.now.Add(61 * time.Second))); !errors.Is(err, hlc.ErrAhead) {
+	if err := strict.Observe(At(w.now.Add(61 * time.Second))); !errors.Is(err, ErrAhead) {
 		t.Errorf("61 s ahead: %v", err)
 	}
-	if err := strict.Observe(hlc.At(w.now.Add(60 * time.Second))); err != nil {
+	if err := strict.Observe(At(w.now.Add(60 * time.Second))); err != nil {
 		t.Errorf("60 s ahead: %v", err)
 	}
 }
@@ -128,7 +126,7 @@ func TestRefusesTheImpossible(t *testing.T) {
 func TestPersistFails(t *testing.T) {
 	bad := errors.New("no space")
 	w := start()
-	c := hlc.New(hlc.Options{Wall: func() time.Time { return w.now }, Persist: func(hlc.Time) error { return bad }})
+	c := New(Options{Wall: func() time.Time { return w.now }, Persist: func(Time) error { return bad }})
 	if a, b := c.Now(), c.Now(); b <= a || !errors.Is(c.Err(), bad) {
 		t.Errorf("%s, %s, %v", a, b, c.Err())
 	}
@@ -136,11 +134,11 @@ func TestPersistFails(t *testing.T) {
 
 func TestParts(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
-	v := hlc.At(at) + 9
+	v := At(at) + 9
 	if !v.Wall().Equal(at) || v.Counter() != 9 || v.String() != "2026-01-02T03:04:05.678Z+9" || v.Millis() != at.UnixMilli() {
 		t.Errorf("%s, %d", v, v.Counter())
 	}
-	if hlc.Time(0).String() != "never" || !hlc.At(time.Time{}).IsZero() {
+	if Time(0).String() != "never" || !At(time.Time{}).IsZero() {
 		t.Error("no time")
 	}
 }

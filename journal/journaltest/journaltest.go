@@ -1,4 +1,3 @@
-// Package journaltest opens journals for tests and, when the test ends, checks that they are whole.
 package journaltest
 
 import (
