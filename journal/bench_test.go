@@ -151,3 +151,27 @@ func BenchmarkMillion(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOpen measures opening a journal whose one segment is nearly full and not sealed: all of it is played.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	o := journal.Options{Dir: dir, Node: "a", NoSync: true}
+	j, err := journal.Open(context.Background(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fill(b, j, 100_000)
+	b.ReportMetric(float64(j.Stats().Bytes)/(1<<20), "MiB")
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		j, err := journal.Open(context.Background(), o)
+		if err == nil {
+			err = j.Close()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
