@@ -20,6 +20,9 @@ func (r reach) none() bool { return !r.all && len(r.names) == 0 }
 func (r reach) includes(rel *relation) bool { return r.all || r.names[strings.ToLower(rel.Name)] }
 
 func (r reach) join(o reach) reach {
+	if o.none() {
+		return r
+	}
 	names := maps.Clone(r.names)
 	if names == nil {
 		names = map[string]bool{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"pgproxy/journal"
 	"pgproxy/parser"
@@ -155,7 +156,8 @@ func (s *Session) planOpaque(ctx context.Context, st *parser.Statement) (*Plan, 
 	return p, nil
 }
 
-// planWrite is for INSERT, UPDATE, DELETE, MERGE, and a SELECT with a writing WITH member.
+// planWrite is for INSERT, UPDATE, DELETE, MERGE, and a SELECT with a writing WITH member. What a WITH member writes is
+// looked for afterwards, in its table alone where nothing else can have been written.
 func (s *Session) planWrite(ctx context.Context, st *parser.Statement) (*Plan, error) {
 	w, err := s.learn(ctx)
 	if err != nil {
@@ -165,30 +167,61 @@ func (s *Session) planWrite(ctx context.Context, st *parser.Statement) (*Plan, e
 	if err != nil {
 		return nil, err
 	}
-	allLocal, note := true, ""
-	var rel *relation
+	note, here := "", 0
+	var main *relation
+	members := reach{all: volatile, names: map[string]bool{}}
 	for _, t := range st.Targets {
-		r, why, err := s.targetOf(ctx, w, t.Name)
-		if err != nil {
+		rel, why, err := s.targetOf(ctx, w, t.Name)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if why == "" {
-			allLocal = false
-		} else {
+		case why != "":
 			note = why
-		}
-		if r == nil && why == "" {
+			continue
+		case rel == nil:
 			return watched(st, ""), nil // it does not exist, as far as the catalog knows: it will fail
 		}
-		rel = r
+		here++
+		if !t.InCTE {
+			main = rel
+			continue
+		}
+		if members, err = s.member(ctx, rel, t, members); err != nil {
+			return nil, err
+		}
 	}
-	if len(st.Targets) > 0 && allLocal && !volatile {
+	switch {
+	case here == 0 && len(st.Targets) > 0 && !volatile:
 		return local(st, note), nil
+	case main != nil && !members.all:
+		return s.planTarget(ctx, w, st, main, members)
+	case main != nil && len(members.names) == 0:
+		return s.planTarget(ctx, w, st, main, members)
 	}
-	if len(st.Targets) != 1 || st.Targets[0].InCTE || allLocal {
-		return watched(st, ""), nil
+	p := watched(st, "")
+	p.watch = members
+	if main != nil || len(st.Targets) == 0 {
+		p.watch = everything()
 	}
-	return s.planTarget(ctx, w, st, rel, volatile)
+	return p, nil
+}
+
+// member adds what a writing WITH member may write to r.
+func (s *Session) member(ctx context.Context, rel *relation, t parser.Target, r reach) (reach, error) {
+	loud, err := s.loud(ctx, rel, triggerEvents[t.Command])
+	if err != nil {
+		return r, err
+	}
+	r = r.join(loud)
+	refers := slices.ContainsFunc(rel.Referenced, func(k constraintData) bool { return acts(k.OnDelete) || acts(k.OnUpdate) })
+	if rel.Kind != "r" && rel.Kind != "p" || rel.Kind == "r" && rel.Children || len(rel.Rules) > 0 || refers {
+		r.all = true
+	}
+	r.names[strings.ToLower(rel.Name)] = true
+	if rel.Root != 0 {
+		r.all = true
+	}
+	return r, nil
 }
 
 // targetOf resolves a written table. local is why it stays on this node, "" if it is to be captured; a relation that
@@ -238,8 +271,8 @@ var ruleEvents = map[string]string{"UPDATE": "2", "INSERT": "3", "DELETE": "4"}
 var triggerEvents = map[string]int{"INSERT": triggerInsert, "UPDATE": triggerUpdate, "DELETE": triggerDelete,
 	"MERGE": triggerInsert | triggerUpdate | triggerDelete, "COPY": triggerInsert}
 
-// planTarget is for a statement that writes one table by its own verb.
-func (s *Session) planTarget(ctx context.Context, w *who, st *parser.Statement, rel *relation, volatile bool) (*Plan, error) {
+// planTarget is for a statement that writes a table by its own verb; others is what it may write besides.
+func (s *Session) planTarget(ctx context.Context, w *who, st *parser.Statement, rel *relation, others reach) (*Plan, error) {
 	t := st.Targets[0]
 	instead, also := rel.ruled(ruleEvents[t.Command])
 	events := triggerEvents[t.Command]
@@ -262,12 +295,13 @@ func (s *Session) planTarget(ctx context.Context, w *who, st *parser.Statement, 
 		return nil, err
 	}
 	p := &Plan{Capture: journal.CaptureExact, Hold: true, Text: st.Text, how: howRows, rel: rel, shape: shapeOf(rel, w.Encoding),
-		upsert: st.DoUpdate != nil, watch: reach{all: volatile || also}}
-	if p.watch.none() {
-		if p.watch, err = s.loud(ctx, rel, events); err != nil {
-			return nil, err
-		}
+		upsert: st.DoUpdate != nil, watch: others}
+	loud, err := s.loud(ctx, rel, events)
+	if err != nil {
+		return nil, err
 	}
+	p.watch = p.watch.join(loud)
+	p.watch.all = p.watch.all || also
 	var ok bool
 	if p.image, ok = pickImage(st, rel, version); !ok {
 		p.how = howScan
