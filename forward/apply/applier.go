@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"pgproxy/journal"
 	"pgproxy/journal/hlc"
@@ -19,7 +21,9 @@ type Applier struct {
 	stops     map[journal.NodeID]*stop
 	stands    map[journal.NodeID]*stand
 	waits     map[journal.NodeID]uint64 // origins that wait for a stopped one, and the record that does
-	strided   uint32                    // the node number that the sequences follow, plus one
+	strided   atomic.Uint64             // the node number that the sequences follow, plus one
+	restride  time.Time                 // when to try again
+	sequences []string                  // that do not follow it, with the reason
 	times     map[journal.ID]hlc.Time
 	counts    Counts
 	kick      chan struct{}
@@ -156,8 +160,10 @@ func (a *Applier) closeAll() {
 
 // pass applies what can be applied now and reports whether anything moved.
 func (a *Applier) pass(ctx context.Context) (moved bool, err error) {
+	a.restride = time.Time{}
 	if changed, err := a.stride(ctx); err != nil {
-		a.o.Logger.Warn("sequences are not set to this node's stride", "error", err)
+		a.o.Logger.Warn("sequences are not set to this node's stride yet", "error", err)
+		a.restride = a.o.Now().Add(a.o.RetryMax)
 	} else if changed {
 		moved = true
 	}

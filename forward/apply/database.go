@@ -41,6 +41,7 @@ type database struct {
 	replica   bool              // session_replication_role could be set
 	settings  map[string]string // pinned, and what depends on the server
 	tables    map[tableName]*table
+	altered   map[tableName][]journal.ID // statement records by table, once looked for
 	positions journal.Vector // applied in this database, as committed
 	histories histories
 	open      *commit // the COMMIT whose answer has not been read
@@ -163,7 +164,8 @@ func (d *database) table(rel *journal.Relation) (*table, error) {
 		return nil, err
 	}
 	if t == nil {
-		return nil, &refusal{"42P01", rel.Schema + "." + rel.Name, fmt.Sprintf("table %s.%s does not exist here", rel.Schema, rel.Name)}
+		return nil, &refusal{state: "42P01", table: rel.Schema + "." + rel.Name,
+			reason: fmt.Sprintf("table %s.%s does not exist here", rel.Schema, rel.Name)}
 	}
 	d.tables[n] = t
 	return t, nil
@@ -171,7 +173,7 @@ func (d *database) table(rel *journal.Relation) (*table, error) {
 
 // forget drops what is known of the schema.
 func (d *database) forget() error {
-	d.tables = map[tableName]*table{}
+	d.tables, d.altered = map[tableName]*table{}, nil
 	if d.s == nil {
 		return nil
 	}

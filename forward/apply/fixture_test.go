@@ -266,11 +266,11 @@ func (t *tx) changeNote(a string, b, to int) *tx {
 	return t.change(1, 'U', noteRow(a, b), noteRow(a, to), []int{1}, nil)
 }
 
-func (t *tx) ddl(sql string) *tx {
+func (t *tx) ddl(sql string, tables ...string) *tx {
 	t.n.w.t.Helper()
 	t.n.exec(sql)
 	t.Statements = append(t.Statements, journal.Statement{Query: sql, Command: "DDL", Capture: journal.CaptureStatement, RowsAffected: -1,
-		Replay: &journal.Replay{Text: sql, Settings: map[string]string{"search_path": "public", "DateStyle": "German"}}})
+		Replay: &journal.Replay{Text: sql, Tables: tables, Settings: map[string]string{"search_path": "public", "DateStyle": "German"}}})
 	return t
 }
 

@@ -114,7 +114,7 @@ func (s *single) text(ctx context.Context, r *journal.Replay) error {
 				return fmt.Errorf("look for type %s: %w", p.Type, err)
 			}
 			if rows[0][0] == nil {
-				return &refusal{"42704", "", fmt.Sprintf("type %s does not exist here", p.Type)}
+				return &refusal{state: "42704", reason: fmt.Sprintf("type %s does not exist here", p.Type)}
 			}
 			n, err := strconv.ParseUint(string(rows[0][0]), 10, 32)
 			if err != nil {
@@ -140,9 +140,11 @@ func outsideBlock(rec *journal.Record) *journal.Replay {
 const attemptSQL = `INSERT INTO pgproxy.applied AS a (origin, seq, attempt) VALUES ($1::uuid, 0, $2::int8)
 ON CONFLICT (origin) DO UPDATE SET attempt = excluded.attempt WHERE a.attempt < excluded.attempt`
 
+const attemptFailedSQL = "UPDATE pgproxy.applied SET attempt = 0 WHERE origin = $1::uuid"
+
 // outside runs a statement that refuses a transaction block. Its effect and the position cannot be one transaction; so the
-// attempt is written first, and if an attempt was written before (it ran, and we died before the position moved, or it
-// failed), an error that says that the effect is there already, or that what it drops is gone, counts as success.
+// attempt is written first, and taken back if the server says that it failed. If an attempt is found (somebody died between
+// the two), an error that says that the effect is there already, or that what it drops is gone, counts as success.
 func (s *single) outside(ctx context.Context, r *journal.Replay) error {
 	origin, seq := journal.Text(hex.EncodeToString(s.rec.Origin[:])), journal.Text(strconv.FormatUint(s.rec.Seq, 10))
 	f := &flight{}
@@ -152,7 +154,7 @@ func (s *single) outside(ctx context.Context, r *journal.Replay) error {
 		return fmt.Errorf("note the attempt: %w", err)
 	}
 	again := tried.tag == 0
-	if again {
+	if stop := s.a.stops[s.rec.Origin]; again || stop != nil && stop.Seq == s.rec.Seq {
 		if err := s.dropInvalid(ctx, r); err != nil {
 			return err
 		}
@@ -165,6 +167,11 @@ func (s *single) outside(ctx context.Context, r *journal.Replay) error {
 		err = e
 	}
 	if err != nil && !(again && already(err)) {
+		if !s.d.s.broken {
+			f := &flight{}
+			f.add(attemptFailedSQL, origin)
+			err = errors.Join(err, s.d.s.do(f))
+		}
 		return err
 	}
 	s.a.o.Fault("apply.ran")

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,43 +34,48 @@ LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refob
 WHERE c.relpersistence <> 't' AND s.seqincrement > 0 AND n.nspname NOT IN ('pgproxy', 'pg_catalog', 'information_schema')
 ORDER BY 1, 2`
 
-// StrideSequences gives every sequence of every database the stride of this node's number, past all that its table holds.
-// Prepare and Run do it by themselves, Run as soon as the node has another number; who admits a node calls it before
-// clients are let in to write. It must not run beside Run's first pass after a change of the number: it uses its own
-// connections, and both do the same.
-func (a *Applier) StrideSequences(ctx context.Context) error {
+// ErrSequences is returned by WritableErr while sequences may still give values that another node gives too.
+var ErrSequences = errors.New("the sequences are being set to this node's number")
+
+// WritableErr says why clients' writes have to be refused now; nil if they need not be. A node that has just been admitted
+// may take writes once its sequences have left the values that others give.
+func (a *Applier) WritableErr() error {
 	id := a.o.Journal.Identity()
-	if id.Cluster.IsZero() {
-		return nil
-	}
-	names, err := a.o.Databases(ctx)
-	if err != nil {
-		return fmt.Errorf("list databases: %w", err)
-	}
-	for _, n := range names {
-		d := &database{name: n}
-		if err := d.connect(ctx, &a.o); err != nil {
-			return err
-		}
-		err := strideAll(d, id.Number, false)
-		d.disconnect()
-		if err != nil {
-			return err
-		}
+	if !id.Cluster.IsZero() && a.strided.Load() != uint64(id.Number)+1 {
+		return fmt.Errorf("%w: try again in a moment", ErrSequences)
 	}
 	return nil
 }
 
-// stride follows a change of the node's number.
+// stride gives every sequence of every database the stride of this node's number, past all that its table holds, once per
+// process and whenever the number has changed. Sequences that may not be altered, or end too early, are left and named in Status.
 func (a *Applier) stride(ctx context.Context) (changed bool, err error) {
 	id := a.o.Journal.Identity()
-	if id.Cluster.IsZero() || a.strided == id.Number+1 {
+	if id.Cluster.IsZero() || a.strided.Load() == uint64(id.Number)+1 {
 		return false, nil
 	}
-	if err := a.StrideSequences(ctx); err != nil {
-		return false, err
+	names, err := a.o.Databases(ctx)
+	if err != nil {
+		return false, fmt.Errorf("list databases: %w", err)
 	}
-	a.strided = id.Number + 1
+	var left []string
+	for _, n := range names {
+		d := &database{name: n}
+		if err := d.connect(ctx, &a.o); err != nil {
+			return false, err
+		}
+		bad, err := strideAll(d, id.Number, false)
+		d.disconnect()
+		if err != nil {
+			return false, err
+		}
+		left = append(left, bad...)
+	}
+	for _, why := range left {
+		a.o.Logger.Warn("a sequence may give the same values as another node's", "reason", why)
+	}
+	a.sequences = left
+	a.strided.Store(uint64(id.Number) + 1)
 	return true, nil
 }
 
@@ -79,14 +85,20 @@ func (a *Applier) strideNew(d *database, r *journal.Replay) error {
 	if id.Cluster.IsZero() {
 		return nil
 	}
-	return strideAll(d, id.Number, !strings.Contains(strings.ToUpper(r.Text), "RESTART"))
+	bad, err := strideAll(d, id.Number, !strings.Contains(strings.ToUpper(r.Text), "RESTART"))
+	for _, why := range bad {
+		a.o.Logger.Warn("a sequence may give the same values as another node's", "reason", why)
+		a.sequences = append(a.sequences, why)
+	}
+	return err
 }
 
-// strideAll works through a database; with fresh, only through sequences that have no stride yet.
-func strideAll(d *database, number uint32, fresh bool) error {
+// strideAll works through a database; with fresh, only through sequences that have no stride yet. It gives those that
+// have to stay as they are, with the reason.
+func strideAll(d *database, number uint32, fresh bool) (left []string, err error) {
 	rows, err := d.s.query(sequencesQuery)
 	if err != nil {
-		return fmt.Errorf("list the sequences of database %s: %w", d.name, err)
+		return nil, fmt.Errorf("list the sequences of database %s: %w", d.name, err)
 	}
 	for _, r := range rows {
 		q := sequence{name: ident(string(r[0])) + "." + ident(string(r[1]))}
@@ -97,11 +109,17 @@ func strideAll(d *database, number uint32, fresh bool) error {
 		if fresh && q.increment == Stride && q.start == residue(number) {
 			continue
 		}
-		if err := q.follow(d, number); err != nil {
-			return fmt.Errorf("set the stride of sequence %s in database %s: %w", q.name, d.name, err)
+		err := q.follow(d, number)
+		var no *refusal
+		switch {
+		case err == nil:
+		case errors.As(err, &no), sqlState(err) == "42501" && d.s.status == 'I': // insufficient privilege
+			left = append(left, fmt.Sprintf("sequence %s in database %s: %v", q.name, d.name, err))
+		default:
+			return left, fmt.Errorf("set the stride of sequence %s in database %s: %w", q.name, d.name, err)
 		}
 	}
-	return nil
+	return left, nil
 }
 
 func number64(b []byte) int64 {
@@ -139,7 +157,7 @@ func (q *sequence) follow(d *database, number uint32) error {
 	}
 	if q.increment == Stride && q.start == n && (seen-n)%Stride == 0 && seen >= used || next > q.max {
 		if next > q.max {
-			return &refusal{"2200H", "", fmt.Sprintf("the next value of this node would be %d, the sequence ends at %d", next, q.max)}
+			return &refusal{state: "2200H", reason: fmt.Sprintf("the next value of this node would be %d, the sequence ends at %d", next, q.max)}
 		}
 		return nil
 	}

@@ -122,12 +122,15 @@ func (s *single) look() (*seen, error) {
 
 // touch writes one change, as it stands or folded.
 func (s *single) touch(t conflict.Touch, look *seen) error {
-	tab, err := s.d.table(t.Change.Relation)
-	if err != nil {
-		return err
-	}
 	if s.folded[t.Key] != nil {
 		return nil // the fold had all of the record's changes of the row
+	}
+	tab, err := s.d.table(t.Change.Relation)
+	if err != nil {
+		if gone, e := s.removed(t, err); gone || e != nil {
+			return e
+		}
+		return err
 	}
 	fold := s.forced[t.Key]
 	for _, k := range [2]journal.RowKey{t.Key, t.Other} {
@@ -151,7 +154,13 @@ func (s *single) touch(t conflict.Touch, look *seen) error {
 	}
 	st, err := tab.direct(s.f, t)
 	if err != nil {
-		return err
+		gone, e := s.removed(t, err)
+		if !gone {
+			return errors.Join(err, e)
+		}
+		if st, err = tab.without().direct(s.f, t); err != nil {
+			return err
+		}
 	}
 	s.owner[st] = t
 	if len(s.f.steps) >= maxFlight {
@@ -229,7 +238,13 @@ func (s *single) fold(tab *table, t conflict.Touch) error {
 	}
 	f = &flight{}
 	if _, err := tab.write(f, rel, key, r, lock.tag > 0); err != nil {
-		return err
+		gone, e := s.removed(t, err)
+		if !gone {
+			return errors.Join(err, e)
+		}
+		if _, err = tab.without().write(f, rel, key, r, lock.tag > 0); err != nil {
+			return err
+		}
 	}
 	if len(f.steps) > 0 {
 		if err := s.d.s.do(f); err != nil {
@@ -387,14 +402,8 @@ func (s *single) tell(k journal.RowKey, decisions []conflict.Decision) {
 			if t.Key != k && t.Other != k || t.Change.Place != dec.Place {
 				continue
 			}
-			rel, image := t.Change.Relation, t.Change.Before
-			if image == nil {
-				image = t.Change.After
-			}
-			c.Schema, c.Table, c.LoserSQL = rel.Schema, rel.Name, conflict.SQL(t.Change)
-			for _, i := range rel.Key {
-				c.Key[rel.Columns[i].Name] = image[i].Data
-			}
+			rel := t.Change.Relation
+			c.Schema, c.Table, c.Key, c.LoserSQL = rel.Schema, rel.Name, keyOf(t.Change), conflict.SQL(t.Change)
 		}
 		s.told = append(s.told, c)
 	}

@@ -38,12 +38,14 @@ func known(v journal.Value) bool {
 // refusal is a record that this database cannot take as it is.
 type refusal struct {
 	state, table, reason string
+	column               string // that is not here
 }
 
 func (r *refusal) Error() string { return r.reason }
 
 func missingColumn(rel *journal.Relation, name string) error {
-	return &refusal{"42703", rel.Schema + "." + rel.Name, fmt.Sprintf("column %q of table %s.%s does not exist here", name, rel.Schema, rel.Name)}
+	return &refusal{state: "42703", table: rel.Schema + "." + rel.Name, column: name,
+		reason: fmt.Sprintf("column %q of table %s.%s does not exist here", name, rel.Schema, rel.Name)}
 }
 
 // writable gives the columns of an image that are to be written, by index; a column that is not here is an error.
@@ -52,13 +54,13 @@ func (t *table) writable(rel *journal.Relation, image []journal.Value, columns [
 	for _, i := range columns {
 		if i >= len(image) || !known(image[i]) {
 			if i < len(image) && image[i].Kind == journal.ValueRedacted {
-				return nil, &refusal{"XX000", rel.Schema + "." + rel.Name, "the value of column " + rel.Columns[i].Name + " was redacted"}
+				return nil, &refusal{state: "XX000", table: rel.Schema + "." + rel.Name, reason: "the value of column " + rel.Columns[i].Name + " was redacted"}
 			}
 			continue
 		}
 		c, ok := t.columns[rel.Columns[i].Name]
 		switch {
-		case !ok && rel.Columns[i].Generated, c.generated:
+		case !ok && (rel.Columns[i].Generated || t.lenient), c.generated:
 		case !ok:
 			return nil, missingColumn(rel, rel.Columns[i].Name)
 		default:
@@ -211,7 +213,7 @@ func (t *table) where(w *writer, rel *journal.Relation, row []journal.Value) err
 			return missingColumn(rel, name)
 		}
 		if k >= len(row) || row[k].Kind != journal.ValueText && row[k].Kind != journal.ValueBinary {
-			return &refusal{"XX000", rel.Schema + "." + rel.Name, "key column " + name + " has no value in the record"}
+			return &refusal{state: "XX000", table: rel.Schema + "." + rel.Name, reason: "key column " + name + " has no value in the record"}
 		}
 		w.s(sep, ident(name), " = ", w.arg(row[k]))
 		sep = " AND "
@@ -252,6 +254,9 @@ func (t *table) equal(w *writer, rel *journal.Relation, image []journal.Value) e
 			continue
 		}
 		c, ok := t.columns[rel.Columns[i].Name]
+		if !ok && t.lenient {
+			continue
+		}
 		if !ok {
 			return missingColumn(rel, rel.Columns[i].Name)
 		}
@@ -337,7 +342,7 @@ func (t *table) stored(rel *journal.Relation, row conflict.Row) ([]string, error
 		c, ok := t.columns[n]
 		if !ok {
 			i := slices.IndexFunc(rel.Columns, func(c journal.Column) bool { return c.Name == n })
-			if i < 0 || rel.Columns[i].Generated {
+			if i < 0 || rel.Columns[i].Generated || t.lenient {
 				continue // an older record's column, gone since
 			}
 			return nil, missingColumn(rel, n)

@@ -122,6 +122,10 @@ func TestOutsideABlock(t *testing.T) {
 		outside("CREATE INDEX CONCURRENTLY by_name ON item (name)") // a name that is taken here is no second try
 		a.send(b)
 		waitStopped(t, b, a, "42P07")
+		waitFor(t, "several tries", func() bool { s := b.a.Status().Stopped; return len(s) == 1 && s[0].Tries > 3 })
+		b.exec("DROP INDEX by_name")
+		b.a.Kick()
+		w.converge()
 	})
 }
 

@@ -16,6 +16,8 @@ type Status struct {
 	Counts  Counts
 	// Replica lists, per connected database, whether triggers and foreign keys are switched off for applied rows.
 	Replica map[string]bool
+	// Sequences names those that may give the same values as another node's, with the reason.
+	Sequences []string
 }
 
 // Stopped is an origin's stream that stands still at this node.
@@ -46,7 +48,7 @@ func (a *Applier) Status() Status {
 	a.mu.Lock()
 	s := a.status
 	s.Stopped = slices.Clone(s.Stopped)
-	s.Replica = maps.Clone(s.Replica)
+	s.Replica, s.Sequences = maps.Clone(s.Replica), slices.Clone(s.Sequences)
 	a.mu.Unlock()
 	s.Applied = a.o.Journal.Applied()
 	return s
@@ -67,5 +69,5 @@ func (a *Applier) publish() {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.status = Status{Stopped: stopped, Counts: a.counts, Replica: replica}
+	a.status = Status{Stopped: stopped, Counts: a.counts, Replica: replica, Sequences: slices.Clone(a.sequences)}
 }

@@ -92,13 +92,16 @@ func (a *Applier) hurry() {
 	}
 }
 
-// nextRetry gives a timer for the next stopped stream; nil if there is none.
+// nextRetry gives a timer for the next try of whatever failed; nil if there is none.
 func (a *Applier) nextRetry() <-chan time.Time {
-	var first time.Time
+	first := a.restride
 	for _, s := range a.stops {
 		if first.IsZero() || s.retry.Before(first) {
 			first = s.retry
 		}
+	}
+	if soon := a.o.Now().Add(a.o.Retry); a.o.Journal.Identity().Cluster.IsZero() && (first.IsZero() || soon.Before(first)) {
+		first = soon // nobody wakes us when the node becomes a member, and its sequences wait for that
 	}
 	if first.IsZero() {
 		return nil

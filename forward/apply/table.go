@@ -15,6 +15,7 @@ type table struct {
 	columns map[string]column
 	uniques [][]string // the columns, sorted, of the unique indexes that ON CONFLICT can infer from columns alone
 	checks  []check
+	lenient bool // columns that are not here are left out
 }
 
 type column struct {
@@ -78,6 +79,13 @@ func loadTable(s *session, schema, name string) (*table, error) {
 		t.checks = append(t.checks, check{string(r[0]), strings.Split(string(r[1]), "\x01")})
 	}
 	return t, nil
+}
+
+// without gives t as it is for records that write columns that were removed.
+func (t *table) without() *table {
+	l := *t
+	l.lenient = true
+	return &l
 }
 
 // arbiter reports whether ON CONFLICT can name these columns.

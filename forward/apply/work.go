@@ -52,6 +52,9 @@ func (a *Applier) take(ctx context.Context, recs []*journal.Record, blocked map[
 			return d, items, taken + 1, nil // the ones before it were blocked or lost: they are fetched again
 		}
 		if !a.ready(rec, applied) {
+			if len(items) > 0 {
+				break // what was gathered goes first: a blocked origin would hold up its own earlier records
+			}
 			blocked[rec.Origin] = true
 			taken++
 			continue
