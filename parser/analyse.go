@@ -339,20 +339,36 @@ func (s source) statementText(m *marks) string {
 	return s.text[s.tokens[m.first].from:s.tokens[m.last].to]
 }
 
-// eachMessage calls f for every message directly below m.
+// eachMessage calls f for every message directly below m, in the order of the fields.
 func eachMessage(m protoreflect.Message, f func(protoreflect.Message)) {
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case fd.Message() == nil:
-		case fd.IsList():
-			for l, i := v.List(), 0; i < l.Len(); i++ {
-				f(l.Get(i).Message())
-			}
-		default:
-			f(v.Message())
+	eachField(m, func(fd protoreflect.FieldDescriptor, v protoreflect.Value) { eachValue(fd, v, f) })
+}
+
+// eachField calls f for every field that holds messages, in their order: what is collected must not depend on chance.
+func eachField(m protoreflect.Message, f func(protoreflect.FieldDescriptor, protoreflect.Value)) {
+	d := m.Descriptor()
+	if d.Oneofs().Len() == 1 && d.Fields().Len() > 20 { // a Node: one of hundreds
+		if fd := m.WhichOneof(d.Oneofs().Get(0)); fd != nil {
+			f(fd, m.Get(fd))
 		}
-		return true
-	})
+		return
+	}
+	for i, fields := 0, d.Fields(); i < fields.Len(); i++ {
+		if fd := fields.Get(i); fd.Message() != nil && m.Has(fd) {
+			f(fd, m.Get(fd))
+		}
+	}
+}
+
+// eachValue calls f for the message that a field holds, or for each of its list.
+func eachValue(fd protoreflect.FieldDescriptor, v protoreflect.Value, f func(protoreflect.Message)) {
+	if !fd.IsList() {
+		f(v.Message())
+		return
+	}
+	for l, i := v.List(), 0; i < l.Len(); i++ {
+		f(l.Get(i).Message())
+	}
 }
 
 func itoa(i int32) string { return strconv.Itoa(int(i)) }

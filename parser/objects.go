@@ -165,25 +165,33 @@ func (w *walker) objects(n *pg.Node) {
 	case *pg.Node_AlterOwnerStmt:
 		relation(s.AlterOwnerStmt.Relation)
 		nodes(s.AlterOwnerStmt.Object)
-	case *pg.Node_CreateTrigStmt:
-		relation(s.CreateTrigStmt.Relation)
-		named(Name{Name: s.CreateTrigStmt.Trigname})
-	case *pg.Node_RuleStmt:
-		relation(s.RuleStmt.Relation)
-		named(Name{Name: s.RuleStmt.Rulename})
-	case *pg.Node_CreatePolicyStmt:
-		relation(s.CreatePolicyStmt.Table)
-		named(Name{Name: s.CreatePolicyStmt.PolicyName})
-	case *pg.Node_AlterPolicyStmt:
-		relation(s.AlterPolicyStmt.Table)
-		named(Name{Name: s.AlterPolicyStmt.PolicyName})
 	case *pg.Node_CreateStatsStmt:
 		named(listName(s.CreateStatsStmt.Defnames))
 	default:
+		if table, name := partOfTable(n); table != nil {
+			relation(table)
+			named(Name{Name: name})
+			return
+		}
 		for _, name := range plainObjects(n) {
 			named(name)
 		}
 	}
+}
+
+// partOfTable gives the table and the name of what belongs to one.
+func partOfTable(n *pg.Node) (*pg.RangeVar, string) {
+	switch s := n.GetNode().(type) {
+	case *pg.Node_CreateTrigStmt:
+		return s.CreateTrigStmt.Relation, s.CreateTrigStmt.Trigname
+	case *pg.Node_RuleStmt:
+		return s.RuleStmt.Relation, s.RuleStmt.Rulename
+	case *pg.Node_CreatePolicyStmt:
+		return s.CreatePolicyStmt.Table, s.CreatePolicyStmt.PolicyName
+	case *pg.Node_AlterPolicyStmt:
+		return s.AlterPolicyStmt.Table, s.AlterPolicyStmt.PolicyName
+	}
+	return nil, ""
 }
 
 // onTable splits the names of what belongs to a table into the table and the rest: a trigger's name alone says nothing, a

@@ -56,8 +56,9 @@ func RedactUnread(sql string) string {
 		}
 		return strings.ToValidUTF8(sql, "\uFFFD")
 	}
+	sc.comments = true
 	for t, ok := sc.next(); ok; t, ok = sc.next() {
-		if t.literal() || t.kind == kindBad {
+		if t.literal() || t.kind == kindBad || t.kind == kindComment && suspicious(t.text(sql)) {
 			return cut(sql, int(t.from))
 		}
 		if t.kind == kindQuoted && soundsSecret(t.text(sql)) {
@@ -67,7 +68,7 @@ func RedactUnread(sql string) string {
 			return cut(sql, int(t.to))
 		}
 	}
-	return hidden // in a comment
+	return strings.ToValidUTF8(sql, "\uFFFD") // what sounded like one stands between words, as in "OPTIONS ()"
 }
 
 func cut(sql string, at int) string {

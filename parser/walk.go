@@ -65,23 +65,16 @@ func (w *walker) message(m protoreflect.Message) {
 
 // fields visits what stands below a node.
 func (w *walker) fields(m protoreflect.Message) {
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+	eachField(m, func(fd protoreflect.FieldDescriptor, v protoreflect.Value) {
 		switch {
-		case fd.Message() == nil, fd.Name() == "with_clause":
+		case fd.Name() == "with_clause":
 		case fd.Name() == "returning_list" && w.alone(m):
 			w.returning++
-			for l, i := v.List(), 0; i < l.Len(); i++ {
-				w.message(l.Get(i).Message())
-			}
+			eachValue(fd, v, w.message)
 			w.returning--
-		case fd.IsList():
-			for l, i := v.List(), 0; i < l.Len(); i++ {
-				w.message(l.Get(i).Message())
-			}
 		default:
-			w.message(v.Message())
+			eachValue(fd, v, w.message)
 		}
-		return true
 	})
 }
 
