@@ -13,6 +13,7 @@ import (
 // item is a record on its way into its database.
 type item struct {
 	rec      *journal.Record
+	d        *database
 	touches  []conflict.Touch
 	replays  bool                               // it has statements to run again
 	concerns map[journal.RowKey]map[string]bool // see look
@@ -74,6 +75,7 @@ func (a *Applier) take(ctx context.Context, recs []*journal.Record, blocked map[
 					continue
 				}
 			}
+			it.d = d
 			steps += len(it.touches)
 			if len(items) > 0 && steps > maxDirect {
 				break
@@ -234,6 +236,9 @@ func (a *Applier) directs(d *database, items []*item, blocked map[journal.NodeID
 	if n == 0 {
 		return 0
 	}
+	if err := a.follow(); err != nil {
+		return 0
+	}
 	var looks []*seen
 	_ = a.o.Journal.Gate(func(g *journal.Gate) error {
 		applied := g.Applied()
@@ -244,7 +249,7 @@ func (a *Applier) directs(d *database, items []*item, blocked map[journal.NodeID
 		return nil
 	})
 	for i, it := range items {
-		if looks[i].pending || !a.commutes(d, it, looks[i], items[:i]) {
+		if looks[i].pending || len(looks[i].ended) > 0 || !a.commutes(d, it, looks[i], items[:i]) {
 			return i
 		}
 		it.concerns = looks[i].ids()
