@@ -72,7 +72,7 @@ func byKeyQuery(sh shape, foreign bool) string {
 		names = append(names, fmt.Sprintf("k%d", i))
 		where = append(where, fmt.Sprintf("o.%s %s u.k%d", quote(c.Name), sh.rel.keyOps[i], i))
 	}
-	return fmt.Sprintf("SELECT %s FROM ROWS FROM (%s) u(%s) JOIN %s o ON %s", sh.sql("o"),
+	return fmt.Sprintf("SELECT %s FROM ROWS FROM (%s) u(%s) JOIN %s o ON %s", sh.columns("o"),
 		strings.Join(arrays, ", "), strings.Join(names, ", "), sh.rel.quoted(), strings.Join(where, " AND "))
 }
 

@@ -14,6 +14,9 @@ import (
 // DefaultScanPages bounds the tables that are read whole to find what a statement did: 8 kB pages.
 const DefaultScanPages = 131072
 
+// DefaultMaxBytes bounds the row images of one statement.
+const DefaultMaxBytes = 256 << 20
+
 // Querier runs one of pgproxy's own queries and gives its rows, every value in binary format; nil is NULL. Arguments
 // are in text format, nil is NULL; the SQL gives them their types by casts.
 // The session's implementation sends extended messages inside the client's own transaction (named statements, cached
@@ -36,6 +39,8 @@ type Options struct {
 	// ScanPages is the size in pages up to which a table is read whole where nothing else finds a statement's effect;
 	// 0 means DefaultScanPages.
 	ScanPages int64
+	// MaxBytes bounds the row images of one statement; 0 means DefaultMaxBytes.
+	MaxBytes int64
 	// Recheck is how often catalogs in use are compared with the server's; 0 means DefaultRecheck.
 	Recheck time.Duration
 	Logger  *slog.Logger
@@ -70,6 +75,9 @@ func New(o Options) *Capturer {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = DefaultMaxBytes
 	}
 	if o.Recheck == 0 {
 		o.Recheck = DefaultRecheck

@@ -20,6 +20,7 @@ type Execution struct {
 	st      *parser.Statement // nil for a text that could not be read
 	rows    [][]byte          // the appended column of each row, binary
 	chunk   []byte            // what rows are cut from
+	size    int64
 	copied  *copyKeys
 }
 
@@ -37,6 +38,10 @@ func (s *Session) Start(p *Plan, st *parser.Statement) *Execution {
 	return &Execution{session: s, plan: p, st: st}
 }
 
+// ErrTooLarge is returned by Execution.Row once one statement's rows take more than Options.MaxBytes: the transaction cannot be
+// recorded, and must not commit.
+var ErrTooLarge = errors.New("the statement's row images are too large")
+
 // chunkBytes is how much row data is allocated at once.
 const chunkBytes = 64 << 10
 
@@ -45,6 +50,10 @@ func (e *Execution) Row(col []byte) error {
 	n := len(col)
 	if !e.plan.OwnRows {
 		n = hex.DecodedLen(len(col))
+	}
+	if e.size += int64(n); e.size > e.session.capturer.options.MaxBytes {
+		e.rows, e.chunk = nil, nil
+		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, e.session.capturer.options.MaxBytes)
 	}
 	if cap(e.chunk)-len(e.chunk) < n {
 		e.chunk = make([]byte, 0, max(n, min(chunkBytes, 256<<len(e.rows))))

@@ -122,6 +122,23 @@ func TestStaleCatalog(t *testing.T) {
 	})
 }
 
+// TestMadeAnew: own queries survive that a table is dropped and made again.
+func TestMadeAnew(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		c := b.client()
+		for round := range 3 {
+			c.run("DROP TABLE IF EXISTS t; CREATE TABLE t (id int, r int, v text, PRIMARY KEY (id, r)) PARTITION BY LIST (r)")
+			c.run("CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2)")
+			c.run("INSERT INTO t VALUES (1, 1, 'a')")
+			c.expect(t, "UPDATE t SET r = 2", "exact [public.t] U t -(1,1,a) +(1,2,a) set r")
+			e := c.expect(t, "INSERT INTO t VALUES (1, 2, 'b') ON CONFLICT (id, r) DO UPDATE SET v = excluded.v", "exact [public.t] U t -(1,2,a) +(1,2,b) set v")
+			if e.Note != "" {
+				t.Errorf("round %d: %s", round, e.Note)
+			}
+		}
+	})
+}
+
 // TestRecheck: DDL of others is noticed without being told.
 func TestRecheck(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {

@@ -34,6 +34,7 @@ type pool struct {
 type ownConn struct {
 	conn     *pgconn.PgConn
 	prepared map[string]string // SQL -> statement name
+	named    int               // names given so far
 }
 
 func newPool(connect func(ctx context.Context) (*pgconn.PgConn, error)) *pool {
@@ -56,6 +57,10 @@ func (p *pool) Query(ctx context.Context, sql string, args ...[]byte) ([][][]byt
 			return nil, err
 		}
 		rows, err := c.query(ctx, sql, args)
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == featureNotSupported { // "cached plan must not change result type"
+			rows, err = c.query(ctx, sql, args)
+		}
 		if err == nil || !c.conn.IsClosed() {
 			p.put(c)
 			return rows, err
@@ -110,6 +115,9 @@ func (p *pool) close() {
 	p.idle = nil
 }
 
+// featureNotSupported is the SQLSTATE of a prepared statement that the tables have outgrown.
+const featureNotSupported = "0A000"
+
 // maxPrepared bounds an own connection's prepared statements (two or three per table).
 const maxPrepared = 500
 
@@ -122,7 +130,8 @@ func (c *ownConn) query(ctx context.Context, sql string, args [][]byte) ([][][]b
 			}
 			clear(c.prepared)
 		}
-		name = "p" + strconv.Itoa(len(c.prepared))
+		c.named++
+		name = "p" + strconv.Itoa(c.named)
 		if _, err := c.conn.Prepare(ctx, name, sql, nil); err != nil {
 			return nil, fmt.Errorf("prepare own query: %w", err)
 		}
@@ -130,6 +139,7 @@ func (c *ownConn) query(ctx context.Context, sql string, args [][]byte) ([][][]b
 	}
 	r := c.conn.ExecPrepared(ctx, name, args, nil, []int16{1}).Read()
 	if r.Err != nil {
+		delete(c.prepared, sql) // it may be the statement that is no longer right; the name is not used again
 		return nil, fmt.Errorf("run own query: %w", r.Err)
 	}
 	return r.Rows, nil

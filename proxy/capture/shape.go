@@ -46,7 +46,8 @@ func shapeOf(rel *relation, encoding string) shape {
 }
 
 // sql is the expression that gives a row of alias as a record: never alias.* alone (a prepared statement must survive
-// ADD COLUMN), never the bare alias (a column may be called so).
+// ADD COLUMN), never the bare alias (a column may be called so). It must not be a result column itself, only part of one: to the
+// server its type is still the table's own, and the statement would not survive DROP and CREATE TABLE.
 func (s shape) sql(alias string) string {
 	if s.whole {
 		return "(" + alias + ".*)::record"
@@ -54,7 +55,8 @@ func (s shape) sql(alias string) string {
 	return s.columns(alias)
 }
 
-// columns is sql for a relation whose own row type has another order, like a partition's.
+// columns is sql column by column: for a partition, whose own row type may have another order, and where the record is the
+// result column itself.
 func (s shape) columns(alias string) string {
 	var b strings.Builder
 	b.WriteString("ROW(")
