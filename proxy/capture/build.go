@@ -124,7 +124,11 @@ func (w *work) resolveOld(rel *relation, images []rowImage) error {
 	}
 	found, err := w.committed(rel, keys)
 	if err != nil {
-		w.note("%s: rows before are not known: %v", rel.full(), err)
+		if rel.triggered(triggerUpdate, true) || assignsAny(w.st, rel, rel.key) {
+			w.lost(rel.full(), "rows may have moved to other keys, and those before are not known: %v", err)
+		} else {
+			w.note("%s: rows before are not known: %v", rel.full(), err)
+		}
 		for _, i := range open {
 			// Whether an upsert inserted is not known either: the row is what it is now.
 			images[i].inserted = w.plan.upsert && !images[i].updated

@@ -332,7 +332,8 @@ func pickImage(st *parser.Statement, rel *relation, version int) (image, bool) {
 	return imageProof, true
 }
 
-// assignsAny reports whether SET names one of the columns.
+// assignsAny reports whether SET, or DO UPDATE SET, names one of the columns.
 func assignsAny(st *parser.Statement, rel *relation, cols []int) bool {
-	return slices.ContainsFunc(st.Assignments, func(a parser.Assignment) bool { return slices.Contains(cols, rel.column(a.Column)) })
+	named := func(a parser.Assignment) bool { return slices.Contains(cols, rel.column(a.Column)) }
+	return slices.ContainsFunc(st.Assignments, named) || slices.ContainsFunc(st.DoUpdate, named)
 }
