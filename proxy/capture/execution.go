@@ -81,6 +81,7 @@ type work struct {
 	// missing: something was written that could not be captured.
 	missing bool
 	pages   int64 // of the relation whose leaves were listed last
+	looked  bool  // the changes recorded now are those that a look at the counts has announced
 	loud    reach // what triggers set off by foreign-key actions may have written
 }
 
@@ -183,7 +184,9 @@ func (w *work) record(rel *relation, changes []journal.Change) {
 	for i := range changes {
 		changes[i].Relation = index
 	}
-	w.session.counted(rel.OID)
+	if !w.looked {
+		w.session.tallies.count(rel.OID, changes)
+	}
 	w.touch(rel.full())
 	w.effect.Changes = append(w.effect.Changes, changes...)
 	w.tx.add(rel, changes)

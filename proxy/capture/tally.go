@@ -12,23 +12,23 @@ import (
 // tally is the backend's counts for one table.
 type tally struct{ inserted, updated, deleted uint64 }
 
-// tallies are a session's last looks at the counts.
+func (t tally) plus(o tally) tally {
+	return tally{t.inserted + o.inserted, t.updated + o.updated, t.deleted + o.deleted}
+}
+
+// tallies are what a session knows of the counts. A partition's counts are taken together with its topmost parent's.
 type tallies struct {
-	seen map[uint32]looked // in the open transaction
-	// dirty are tables whose counts may not have been at zero when the transaction began: written since the last
-	// flush without a look at them. A partition is known by its topmost parent.
+	seen map[uint32]tally // the last look, in the open transaction
+	// known is what has been recorded since the last look, or the transaction's beginning. The server's counts are not
+	// taken back by ROLLBACK TO, nor are these.
+	known map[uint32]tally
+	// dirty are tables whose counts may not have been at zero when the transaction began.
 	dirty   map[uint32]bool
 	flushed bool // the counts are going to be handed over at the end of the transaction
 }
 
-// looked is one table's counts at the last look.
-type looked struct {
-	tally
-	root uint32
-}
-
-// growth is what the counts say about a table since the last look: grewNot, grewUnknown, or how many rows were inserted
-// while none was updated or deleted.
+// growth is what the counts say about a table since the last look: grewNot (nothing but what is known), grewUnknown, or
+// how many more rows were inserted while no other was updated or deleted.
 type growth int
 
 const (
@@ -36,47 +36,64 @@ const (
 	grewUnknown growth = -1
 )
 
-// look takes the counts of a table and compares them with the last ones.
-func (t *tallies) look(oid, root uint32, now tally) growth {
-	last, known := t.seen[oid]
+// look takes the counts of a table and compares them with what they should be.
+func (t *tallies) look(oid uint32, now tally) growth {
+	last, seen := t.seen[oid]
+	expected := last.plus(t.known[oid])
 	if t.seen == nil {
-		t.seen = map[uint32]looked{}
+		t.seen = map[uint32]tally{}
 	}
-	t.seen[oid] = looked{now, root}
+	t.seen[oid] = now
+	delete(t.known, oid)
 	switch {
-	case !known && t.dirty[root] && now != (tally{}):
+	case !seen && t.dirty[oid] && now != (tally{}):
 		return grewUnknown
-	case now == last.tally:
+	case now == expected:
 		return grewNot
-	case now.inserted > last.inserted && now.updated == last.updated && now.deleted == last.deleted:
-		return growth(now.inserted - last.inserted)
+	case now.inserted > expected.inserted && now.updated == expected.updated && now.deleted == expected.deleted:
+		return growth(now.inserted - expected.inserted)
 	}
 	return grewUnknown
 }
 
-// end is the end of a transaction: where the counts were handed over, all begin at zero again; else what it was looked
-// at no longer tells where they begin.
+// count notes what was recorded of a table.
+func (t *tallies) count(oid uint32, changes []journal.Change) {
+	var n tally
+	for i := range changes {
+		switch changes[i].Op {
+		case journal.OpInsert:
+			n.inserted++
+		case journal.OpUpdate:
+			n.updated++
+		case journal.OpDelete:
+			n.deleted++
+		}
+	}
+	if t.known == nil {
+		t.known = map[uint32]tally{}
+	}
+	t.known[oid] = t.known[oid].plus(n)
+}
+
+// end is the end of a transaction: where the counts were handed over, all begin at zero again.
 func (t *tallies) end() {
 	if t.flushed {
 		clear(t.dirty)
-	} else {
-		for _, l := range t.seen {
-			t.soil(l.root)
+	} else if len(t.seen)+len(t.known) > 0 {
+		if t.dirty == nil {
+			t.dirty = map[uint32]bool{}
+		}
+		for oid := range t.seen {
+			t.dirty[oid] = true
+		}
+		for oid := range t.known {
+			t.dirty[oid] = true
 		}
 	}
 	clear(t.seen)
+	clear(t.known)
 	t.flushed = false
 }
-
-func (t *tallies) soil(oid uint32) {
-	if t.dirty == nil {
-		t.dirty = map[uint32]bool{}
-	}
-	t.dirty[oid] = true
-}
-
-// counted notes that a table was written in a way that needs no look at the counts.
-func (s *Session) counted(oid uint32) { s.tallies.soil(oid) }
 
 // flush makes the backend hand over its counts at the end of the transaction (possible from 15 on), so that they begin
 // at zero in the next.

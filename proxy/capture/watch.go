@@ -38,7 +38,8 @@ func (w *work) watch(reach reach) error {
 	altered := w.session.private != nil // by DDL that is known, which explains exclusive locks
 	var tables []*relation
 	var exclusive []string
-	grown := map[uint32]growth{}
+	counts := map[uint32]tally{}
+	counting := true
 	for _, r := range rows {
 		if isTrue(r[2]) {
 			dropped = dropped || !altered
@@ -64,25 +65,26 @@ func (w *work) watch(reach reach) error {
 			w.touch(emptied)
 			continue
 		}
-		g := w.session.tallies.look(oid, rel.OID, tally{be64(r[3]), be64(r[4]), be64(r[5])})
-		if !isTrue(r[6]) {
+		if _, seen := counts[rel.OID]; !seen {
+			tables = append(tables, rel)
+		}
+		counts[rel.OID] = counts[rel.OID].plus(tally{be64(r[3]), be64(r[4]), be64(r[5])})
+		counting = isTrue(r[6])
+	}
+	w.looked = true
+	for _, rel := range tables {
+		g := w.session.tallies.look(rel.OID, counts[rel.OID])
+		if !counting {
 			g = grewUnknown
 		}
 		if g == grewNot {
 			continue
 		}
-		if old, seen := grown[rel.OID]; !seen {
-			tables = append(tables, rel)
-			grown[rel.OID] = g
-		} else if old != g {
-			grown[rel.OID] = grewUnknown
-		}
-	}
-	for _, rel := range tables {
-		if err := w.compare(rel, nil, grown[rel.OID]); err != nil {
+		if err := w.compare(rel, nil, g); err != nil {
 			return err
 		}
 	}
+	w.looked = false
 	if err := w.flush(); err != nil {
 		return err
 	}
