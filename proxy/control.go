@@ -35,6 +35,7 @@ func (s *session) executeControl(po *portal) error {
 		s.skipping = true
 		return nil
 	}
+	s.noteBlock(po.ps.st)
 	s.answer(r)
 	return nil
 }
@@ -44,7 +45,7 @@ func (s *session) executeControl(po *portal) error {
 // client's to know.
 func (s *session) control(st *parser.Statement, send func() (uint64, *run)) (*run, error) {
 	t := s.tx
-	failed := s.q.state().status == 'E' && t.explicit
+	failed := s.inFailed() && t.explicit
 	switch st.Transaction {
 	case parser.Commit, parser.PrepareTransaction:
 		if failed {

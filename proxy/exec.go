@@ -143,6 +143,9 @@ func (s *session) finish(t *tx, r *run) error {
 	var e capture.Effect
 	if r.ex != nil {
 		var err error
+		if unforeseen(r.st) {
+			s.own.doubt() // it may have dropped them, and capture is about to use them
+		}
 		s.guard.Lock()
 		e, err = r.ex.Finish(s.ctx, &t.state, r.tag)
 		s.guard.Unlock()
@@ -178,11 +181,13 @@ func (s *session) after(st *parser.Statement) {
 
 // afterHeld does so for a held one, whose capture has told itself.
 func (s *session) afterHeld(st *parser.Statement) {
-	opaque := st.Class == parser.ClassOpaque || st.Class == parser.ClassRead
-	if st.DropsPrepared || opaque {
-		s.own.doubt()
-	}
-	s.altered = s.altered || st.AltersSession || opaque
+	s.altered = s.altered || st.AltersSession || unforeseen(st)
+}
+
+// unforeseen reports whether a held statement may have done anything to the session: drop its prepared statements, change
+// its settings.
+func unforeseen(st *parser.Statement) bool {
+	return st.DropsPrepared || st.Class == parser.ClassOpaque || st.Class == parser.ClassRead
 }
 
 // alter notes that session settings were or may have been changed; they may be taken back with the transaction.
@@ -206,7 +211,7 @@ func (s *session) poison() error {
 
 // sendSync sends pgproxy's own Sync, which ends what was open, and gives its queue number.
 func (s *session) sendSync() uint64 {
-	s.segment = false
+	s.segment, s.block = false, 0
 	seq := s.q.push(owed{kind: 'S', mode: modeOwn})
 	_ = s.bw.Empty('S') // sticks
 	return seq

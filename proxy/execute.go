@@ -34,6 +34,7 @@ func (s *session) onExecute(peek []byte) error {
 	}
 	s.after(st)
 	s.noteEnd(st)
+	s.noteBlock(st)
 	return nil
 }
 
@@ -53,7 +54,7 @@ func (s *session) executeHeld(po *portal, rows int32) error {
 	if err := s.settleReady(); err != nil {
 		return err
 	}
-	if q := s.q.state(); q.failed || q.status == 'E' {
+	if s.q.state().failed || s.inFailed() {
 		return s.executeFailed(po, rows)
 	}
 	if err := s.writable(); err != nil {
@@ -62,7 +63,7 @@ func (s *session) executeHeld(po *portal, rows int32) error {
 	if po.run != nil && po.run.ended != 's' {
 		return s.executeAgain(po, rows)
 	}
-	if po.ps.st.RefusesBlock && s.tx == nil && s.q.state().status == 'I' {
+	if po.ps.st.RefusesBlock && s.tx == nil && !s.inBlock() {
 		return s.executeAlone(po, rows)
 	}
 	t, err := s.begin()
@@ -231,7 +232,7 @@ func (s *session) onSync() error {
 				return err
 			}
 		}
-		s.segment, s.skipping = false, false
+		s.segment, s.skipping, s.block = false, false, 0
 		s.q.push(owed{kind: 'S'})
 		return s.bw.Empty('S')
 	}
@@ -240,7 +241,7 @@ func (s *session) onSync() error {
 
 // syncImplicit commits the implicit transaction of a segment.
 func (s *session) syncImplicit(t *tx) error {
-	s.segment = false
+	s.segment, s.block = false, 0
 	failed := s.skipping || s.q.state().failed
 	s.skipping = false
 	if !failed {

@@ -146,7 +146,7 @@ func (s *session) plan(st *parser.Statement) (*capture.Plan, error) {
 		if err := s.settle(); err != nil {
 			return nil, err
 		}
-		if q := s.q.state(); q.failed || q.status == 'E' {
+		if s.q.state().failed || s.inFailed() {
 			return nil, nil
 		}
 	}

@@ -47,6 +47,9 @@ type session struct {
 	skipping bool // the client's messages are dropped up to its next Sync
 	holding  bool // nothing is flushed to the server before it must be
 	altered  bool // session settings were changed in the current transaction
+	// block is what the transaction control executed since the last Sync made of the transaction status, which the server
+	// tells only at Sync: 'T' a block is open, 'I' none is; 0 nothing was executed.
+	block byte
 
 	encoding   atomic.Pointer[string] // client_encoding
 	conforming atomic.Bool            // standard_conforming_strings

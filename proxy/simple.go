@@ -49,6 +49,7 @@ func (s *session) onQuery() error {
 func (s *session) passQuery(body []byte, script *parser.Script) error {
 	delete(s.stmts, "") // a Query destroys the unnamed statement
 	s.segment = false   // and ends an implicit transaction
+	s.block = 0
 	s.q.push(owed{kind: 'Q'})
 	if err := s.bw.Frame('Q', body); err != nil {
 		return err

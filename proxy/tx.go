@@ -38,7 +38,7 @@ func (s *session) begin() (*tx, error) {
 	if s.tx != nil {
 		return s.tx, nil
 	}
-	t := &tx{explicit: s.q.state().status != 'I', start: s.srv.o.Now()}
+	t := &tx{explicit: s.inBlock(), start: s.srv.o.Now()}
 	if _, err := io.ReadFull(s.srv.o.Rand, t.marker[:]); err != nil {
 		return nil, err
 	}
@@ -48,6 +48,30 @@ func (s *session) begin() (*tx, error) {
 		s.hold(true)
 	}
 	return t, nil
+}
+
+// inBlock reports whether a block of the client's is open where the next message goes.
+func (s *session) inBlock() bool {
+	if s.block != 0 {
+		return s.block == 'T'
+	}
+	return s.q.state().status != 'I'
+}
+
+// inFailed reports whether the client's block has failed where the next message goes: the server will refuse it.
+func (s *session) inFailed() bool { return s.block == 0 && s.q.state().status == 'E' }
+
+// noteBlock notes what an executed transaction-control statement does to the client's block.
+func (s *session) noteBlock(st *parser.Statement) {
+	switch st.Transaction {
+	case parser.Begin, parser.RollbackTo:
+		s.block = 'T'
+	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
+		s.block = 'I'
+		if st.AndChain {
+			s.block = 'T'
+		}
+	}
 }
 
 // hold keeps back what may wait: answers to the client and trailing messages to the server.
