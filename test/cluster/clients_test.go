@@ -16,12 +16,12 @@ import (
 // script is what a person may type into psql.
 const script = `\set VERBOSITY verbose
 \d
-CREATE TABLE person (id serial PRIMARY KEY, name text NOT NULL, born date);
+CREATE TABLE person (id int PRIMARY KEY, name text NOT NULL, born date);
 \d person
-INSERT INTO person (name, born) VALUES ('Ann', '1990-01-02'), ('Bob', NULL) RETURNING *;
-\copy person (name) FROM STDIN
-Cid
-Dora
+INSERT INTO person VALUES (1, 'Ann', '1990-01-02'), (2, 'Bob', NULL) RETURNING *;
+\copy person (id, name) FROM STDIN
+3	Cid
+4	Dora
 \.
 SELECT * FROM person ORDER BY id;
 \x on
@@ -43,7 +43,7 @@ PREPARE p(int) AS SELECT name FROM person WHERE id = $1;
 EXECUTE p(1);
 \copy person TO STDOUT WITH CSV HEADER
 \set AUTOCOMMIT off
-INSERT INTO person (name) VALUES ('not kept');
+INSERT INTO person VALUES (5, 'not kept');
 ROLLBACK;
 \set AUTOCOMMIT on
 SELECT count(*), max(name COLLATE "C") FROM person;
