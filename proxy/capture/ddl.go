@@ -89,10 +89,16 @@ func (w *who) creation() string {
 	return "public"
 }
 
-// replayed is a plan that repeats st's text, with the settings that give it its meaning.
+// replayed is a plan that repeats st's text.
 func (s *Session) replayed(w *who, st *parser.Statement, tables []string) *Plan {
-	return &Plan{Capture: journal.CaptureStatement, Hold: true, Text: st.Text, how: howReplay,
-		replay: &journal.Replay{Text: st.Text, Settings: maps.Clone(w.Settings), Role: w.Role, Tables: tables, NoBlock: st.RefusesBlock}}
+	r := replayOf(w, st.Text, tables)
+	r.NoBlock = st.RefusesBlock
+	return &Plan{Capture: journal.CaptureStatement, Hold: true, Text: st.Text, how: howReplay, replay: r}
+}
+
+// replayOf is a text with the settings that give it its meaning.
+func replayOf(w *who, text string, tables []string) *journal.Replay {
+	return &journal.Replay{Text: text, Settings: maps.Clone(w.Settings), Role: w.Role, Tables: tables}
 }
 
 // conceal takes the secrets out of the text that is repeated: a clear password becomes its verifier, which both sides

@@ -103,7 +103,11 @@ func (c *client) run(sql string, args ...any) Effect {
 func (c *client) try(sql string, args ...any) (Effect, error) {
 	script := c.parser.Parse(sql)
 	if script.Unread != nil {
-		return Effect{}, script.Unread
+		c.plain("BEGIN")
+		e, err := c.execute(c.t.Context(), c.session.PlanUnread(sql), nil, nil)
+		c.plain("COMMIT")
+		c.end(err == nil)
+		return e, err
 	}
 	var last Effect
 	for _, st := range script.Statements {
@@ -171,7 +175,9 @@ func (c *client) execute(ctx context.Context, plan *Plan, st *parser.Statement, 
 			return effect, err
 		}
 	}
-	c.control(st)
+	if st != nil {
+		c.control(st)
+	}
 	return effect, nil
 }
 

@@ -67,12 +67,12 @@ func (w *work) repeat(exclusive []string) {
 		w.touch(t)
 	}
 	w.session.AlteredSchema()
-	if w.st == nil || len(w.st.Secrets) > 0 {
+	if w.st == nil && parser.RedactUnread(w.plan.Text) != w.plan.Text || w.st != nil && len(w.st.Secrets) > 0 {
 		w.missing = true
-		w.note("it changed the schema, and cannot be repeated elsewhere")
+		w.note("it changed the schema, and may hold a secret: it cannot be repeated elsewhere")
 		return
 	}
-	r := w.session.replayed(w.who, w.st, w.effect.Tables).replay
+	r := replayOf(w.who, w.plan.Text, w.effect.Tables)
 	w.effect.Replay, w.effect.Capture, w.effect.Changes = r, journal.CaptureStatement, nil
 	w.missing = false
 	w.note("it changed the schema without its text saying so, and is repeated as text")

@@ -307,3 +307,20 @@ CREATE TRIGGER audited AFTER UPDATE ON acct FOR EACH ROW EXECUTE FUNCTION audite
 		}
 	})
 }
+
+// TestUnread: syntax that the parser does not know yet is captured by its effect.
+func TestUnread(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		c := b.client()
+		if c.version() < minOld {
+			t.Skip("no such syntax in this version")
+		}
+		e := c.expect(t, "CREATE TABLE t (id int PRIMARY KEY, n int, d int GENERATED ALWAYS AS (n * 2) VIRTUAL)", "statement [public.t]")
+		if e.Replay == nil || !strings.HasSuffix(e.Replay.Text, "VIRTUAL)") {
+			t.Errorf("replay %+v", e.Replay)
+		}
+		c.expect(t, "INSERT INTO t VALUES (1, 2)", "exact [public.t] I t +(1,2,4)")
+		c.expect(t, "UPDATE t SET n = 3 RETURNING WITH (OLD AS o) o.n", "exact [public.t] U t -(1,2,4) +(1,3,6) set n")
+		c.expect(t, "UPDATE t SET n = n + 1", "exact [public.t] U t -(1,3,6) +(1,4,8) set n delta n")
+	})
+}
