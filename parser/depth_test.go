@@ -93,3 +93,24 @@ func pg2(text string) bool {
 	_, err := pg.ParseToJSON(text)
 	return err == nil
 }
+
+// FuzzDepth looks for texts that the limits let pass and whose tree is deeper than they say, and for any that kill the
+// process.
+func FuzzDepth(f *testing.F) {
+	for _, text := range append(append(corpus(f), shapes...), nasty...) {
+		f.Add(text, 3)
+	}
+	for _, nest := range nests {
+		f.Add(nest(20), 2)
+	}
+	p := New(Options{})
+	f.Fuzz(func(t *testing.T, text string, times int) {
+		if times < 1 || times > 3000 || len(text) > 5000 {
+			return
+		}
+		long := text + strings.Repeat(text, min(times, 200_000/(len(text)+1)))
+		if p.Parse(long).Unread == nil && depthOf(t, long) < 5000 {
+			checkDepth(t, long)
+		}
+	})
+}

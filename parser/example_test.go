@@ -1,18 +1,14 @@
-package parser_test
+package parser
 
-import (
-	"fmt"
-
-	"pgproxy/parser"
-)
+import "fmt"
 
 func ExampleParser_Parse() {
-	p := parser.New(parser.Options{})
+	p := New(Options{})
 	script := p.Parse("UPDATE stock SET qty = qty - $1, note = 'sold' WHERE item = $2 -- one sale")
 	for _, st := range script.Statements {
 		fmt.Println(st.Command, st.Targets[0].Name.Name, "by", st.Pinned)
 		for _, a := range st.Assignments {
-			fmt.Println(a.Column, "is a delta:", a.Intent == parser.IntentDelta)
+			fmt.Println(a.Column, "is a delta:", a.Intent == IntentDelta)
 		}
 		fmt.Println(st.Text[:st.SpliceAt] + " RETURNING *")
 	}
@@ -24,7 +20,7 @@ func ExampleParser_Parse() {
 }
 
 func ExampleStatement_Redact() {
-	p := parser.New(parser.Options{})
+	p := New(Options{})
 	st := p.Parse("CREATE USER bob PASSWORD 'hunter2' VALID UNTIL 'infinity'").Statements[0]
 	fmt.Println(st.Redact())
 	fmt.Println(st.ReplaceSecret("SCRAM-SHA-256$4096:salt$stored:server"))

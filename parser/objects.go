@@ -133,17 +133,7 @@ func (w *walker) objects(n *pg.Node) {
 	case *pg.Node_SecLabelStmt:
 		nodes(onTable(s.SecLabelStmt.Objtype, s.SecLabelStmt.Object)...)
 	case *pg.Node_CreateSchemaStmt:
-		for _, name := range plainObjects(n) {
-			named(name)
-		}
-		for _, e := range s.CreateSchemaStmt.SchemaElts {
-			w.objects(e)
-		}
-		for i := 1; i < len(w.st.Objects); i++ {
-			if o := &w.st.Objects[i]; o.Schema == "" {
-				o.Schema = w.st.Objects[0].Name
-			}
-		}
+		w.schemaObjects(n, s.CreateSchemaStmt.SchemaElts)
 	case *pg.Node_GrantStmt:
 		nodes(s.GrantStmt.Objects...)
 	case *pg.Node_GrantRoleStmt:
@@ -175,6 +165,19 @@ func (w *walker) objects(n *pg.Node) {
 		}
 		for _, name := range plainObjects(n) {
 			named(name)
+		}
+	}
+}
+
+// schemaObjects lists a schema and what is created with it, in it.
+func (w *walker) schemaObjects(n *pg.Node, elements []*pg.Node) {
+	w.st.Objects = plainObjects(n)
+	for _, e := range elements {
+		w.objects(e)
+	}
+	for i := 1; i < len(w.st.Objects); i++ {
+		if o := &w.st.Objects[i]; o.Schema == "" {
+			o.Schema = w.st.Objects[0].Name
 		}
 	}
 }
