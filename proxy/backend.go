@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -129,6 +130,7 @@ func (s *session) onRow(typ byte) error {
 	if o.kind != 'E' {
 		return fmt.Errorf("%w: a row in answer to %q", errProtocol, o.kind)
 	}
+	s.describeNow()
 	r.count++
 	if r.collect {
 		return s.collectRow(r)
@@ -228,6 +230,9 @@ func (s *session) onQueryAnswer(typ byte) error {
 }
 
 func (s *session) onExecuteAnswer(o *owed, typ byte) error {
+	if o.mode == modePlay {
+		s.describeNow()
+	}
 	switch typ {
 	case 'C', 'I', 's':
 		if o.run == nil {
@@ -293,7 +298,7 @@ func (s *session) describeRows(o *owed) error {
 	switch {
 	case o.mode == modeOwn:
 		return nil
-	case o.shape == shapeAsIs:
+	case o.shape == shapeAsIs && !o.late:
 		return s.br.Forward(s.cw.w)
 	case o.shape == shapeNone:
 		if o.mode == modeRaw {
@@ -305,11 +310,26 @@ func (s *session) describeRows(o *owed) error {
 	if err != nil {
 		return fmt.Errorf("read RowDescription: %w", err)
 	}
-	count, rest, err := wire.SplitDescription(body)
-	if err != nil {
-		return fmt.Errorf("read RowDescription: %w", err)
+	if o.shape == shapeTrim {
+		count, rest, err := wire.SplitDescription(body)
+		if err != nil {
+			return fmt.Errorf("read RowDescription: %w", err)
+		}
+		if !o.late {
+			return s.cw.w.Counted('T', count, rest)
+		}
+		body = append(binary.BigEndian.AppendUint16(nil, uint16(count)), rest...)
 	}
-	return s.cw.w.Counted('T', count, rest)
+	s.rowDesc = wire.AppendFrame(s.rowDesc[:0], 'T', body)
+	return nil
+}
+
+// describeNow sends the RowDescription that waited: the statement did not fail before its first row.
+func (s *session) describeNow() {
+	if len(s.rowDesc) > 0 {
+		_ = s.cw.w.Write(s.rowDesc) // sticks
+		s.rowDesc = s.rowDesc[:0]
+	}
 }
 
 // onServerError handles an ErrorResponse.
@@ -334,6 +354,7 @@ func (s *session) onServerError() error {
 		s.urgent = true
 	}
 	s.headOK = false
+	s.rowDesc = s.rowDesc[:0]
 	s.endBurst()
 	s.q.fail(f, !raw)
 	return nil

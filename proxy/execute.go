@@ -168,7 +168,7 @@ func (s *session) executeFailed(po *portal, rows int32) error {
 // executeAgain runs a portal that is at its end. PostgreSQL refuses that for a statement without RETURNING.
 func (s *session) executeAgain(po *portal, rows int32) error {
 	if po.ps.plan.OwnRows || !po.ps.st.Returning && po.ps.st.Class != parser.ClassRead && po.ps.st.Class != parser.ClassOpaque {
-		return s.refuse(&plainError{fmt.Sprintf("portal %q cannot be run", po.name), errPortalRun})
+		return s.refuse(&plainError{fmt.Sprintf("portal %q cannot be run", po.name), errPortalRun, "portalmem.c", "MarkPortalActive"})
 	}
 	s.q.push(owed{kind: 'E', shape: shapeOf(po.ps.plan), run: nil})
 	return s.bw.Execute(po.name, rows)

@@ -55,14 +55,32 @@ func (s *Server) login(c net.Conn, id uint64, full bool) {
 		case full:
 			fatal(c, errTooManyClients)
 			return
-		case st.Code>>16 == 3 || st.Code>>16 != 1234:
-			// Other major versions are the server's to refuse.
+		case st.Code>>16 == 3:
 			s.connect(c, id, st, deadline)
+			return
+		case st.Code>>16 != 1234:
+			s.refusedByServer(c, st, deadline)
 			return
 		default:
 			fatal(c, fmt.Errorf("%w: unexpected request code %d", errLoginProtocol, st.Code))
 			return
 		}
+	}
+}
+
+// refusedByServer passes a startup packet of another major version on: the server refuses it in a form of that version.
+func (s *Server) refusedByServer(c net.Conn, st *wire.Startup, deadline time.Time) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	b, err := s.dial(ctx)
+	if err != nil {
+		fatal(c, &upstreamError{err})
+		return
+	}
+	defer b.Close()
+	_ = b.SetDeadline(deadline)
+	if _, err := b.Write(st.Raw); err == nil {
+		_, _ = io.Copy(c, io.LimitReader(b, wire.MaxStartup)) // it closes after its refusal
 	}
 }
 

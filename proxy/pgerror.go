@@ -55,6 +55,10 @@ func clientError(err error, severity string) wire.Fields {
 	if errors.Is(err, errPortalRun) || errors.Is(err, errShutdown) || errors.Is(err, errNeedsBlock) {
 		fields[3].Value = plainMessage(err)
 	}
+	var plain *plainError
+	if errors.As(err, &plain) && plain.routine != "" {
+		fields = append(fields, wire.Field{Code: wire.FieldFile, Value: plain.file}, wire.Field{Code: wire.FieldRoutine, Value: plain.routine})
+	}
 	if hint != "" {
 		fields = append(fields, wire.Field{Code: wire.FieldHint, Value: hint})
 	}
@@ -65,6 +69,8 @@ func clientError(err error, severity string) wire.Fields {
 type plainError struct {
 	text string
 	kind error
+	// file and routine are where PostgreSQL reports it; tests of drivers and logs look at them.
+	file, routine string
 }
 
 func (e *plainError) Error() string { return e.text }

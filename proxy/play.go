@@ -171,7 +171,8 @@ func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 		b.Results = []int16{1}
 	}
 	_ = s.bw.Bind(b)
-	s.q.push(owed{kind: 'D', mode: modePlay, shape: sh})
+	// PostgreSQL runs anything but a SELECT to its end before it sends a row: an error in it comes without RowDescription.
+	s.q.push(owed{kind: 'D', mode: modePlay, shape: sh, late: st.Class != parser.ClassRead})
 	_ = s.bw.Target('D', 'P', "")
 	seq := s.q.push(owed{kind: 'E', mode: modePlay, shape: sh, run: r})
 	_ = s.bw.Execute("", 0)

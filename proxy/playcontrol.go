@@ -55,13 +55,22 @@ func (p *player) blockControl(t *tx, st *parser.Statement) (*run, error) {
 		return r, nil
 	case parser.Commit, parser.Rollback:
 		if st.AndChain {
-			return &run{}, &plainError{st.Command + " AND CHAIN can only be used in transaction blocks", errNeedsBlock}
+			return &run{}, needsBlock(st, " AND CHAIN")
 		}
 		return p.endBlock(t, st)
 	case parser.Savepoint, parser.Release, parser.RollbackTo:
-		return &run{}, &plainError{st.Command + " can only be used in transaction blocks", errNeedsBlock}
+		return &run{}, needsBlock(st, "")
 	}
 	return s.control(st, s.commitText(st.Text, modePlay))
+}
+
+// needsBlock is PostgreSQL's answer to transaction control that is refused in an implicit block.
+func needsBlock(st *parser.Statement, suffix string) error {
+	routine := map[parser.Transaction]string{
+		parser.Commit: "EndTransactionBlock", parser.Rollback: "UserAbortTransactionBlock",
+		parser.Savepoint: "DefineSavepoint", parser.Release: "ReleaseSavepoint", parser.RollbackTo: "RollbackToSavepoint",
+	}[st.Transaction]
+	return &plainError{st.Command + suffix + " can only be used in transaction blocks", errNeedsBlock, "xact.c", routine}
 }
 
 // endBlock ends the implicit block in the middle of the string; the client's own statement then runs where no transaction

@@ -30,6 +30,7 @@ type owed struct {
 	kind  byte // type byte of the message: P B D E C S Q F; 'c' and 'd' mark COPY data and owe nothing
 	mode  mode
 	shape shape
+	late  bool      // Describe: its RowDescription leaves with the first answer to Execute
 	run   *run      // what collects the answers; its tag and errors are written to the client by who waits
 	ps    *prepared // told if the message did not take effect
 }

@@ -58,6 +58,7 @@ type session struct {
 	burst      bool                   // back goroutine: it holds cw
 	head       owed                   // back goroutine: copy of the queue's head
 	headOK     bool
+	rowDesc    []byte // back goroutine: a RowDescription that waits for the first answer to Execute
 }
 
 func newSession(srv *Server, id uint64, c, b net.Conn) *session {

@@ -17,6 +17,7 @@ const (
 	FieldDetail    byte = 'D'
 	FieldHint      byte = 'H'
 	FieldPosition  byte = 'P'
+	FieldFile      byte = 'F'
 	FieldRoutine   byte = 'R'
 	FieldLocalised byte = 'S'
 )
