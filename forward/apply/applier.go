@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,9 @@ type Applier struct {
 	restride  time.Time                 // when to try again
 	sequences []string                  // that do not follow it, with the reason
 	times     map[journal.ID]hlc.Time
+	followed  uint64            // own records up to here were searched for TRUNCATE
+	kept      uint64            // as far as the databases say
+	unkept    []*journal.Record // own ones with TRUNCATE that the databases do not say
 	counts    Counts
 	kick      chan struct{}
 
@@ -50,19 +54,25 @@ func (a *Applier) Prepare(ctx context.Context) error {
 		return fmt.Errorf("list databases: %w", err)
 	}
 	applied := journal.Vector{}
+	a.followed, a.unkept = math.MaxUint64, nil
 	for _, n := range names {
 		d := a.database(n)
 		if err := d.connect(ctx, &a.o); err != nil {
 			return err
 		}
+		a.followed = min(a.followed, d.positions[a.own])
 		for origin, seq := range d.positions {
 			applied[origin] = max(applied[origin], seq)
 		}
 	}
+	if len(names) == 0 {
+		a.followed = 0
+	}
+	a.kept = a.followed
+	delete(applied, a.own)
 	if err := a.rewind(applied); err != nil {
 		return err
 	}
-	delete(applied, a.own)
 	a.o.Journal.SetApplied(applied)
 	if _, err := a.stride(ctx); err != nil {
 		return err
@@ -196,6 +206,9 @@ func (a *Applier) pass(ctx context.Context) (moved bool, err error) {
 		if err := a.answered(d); err != nil {
 			moved = true // look again
 		}
+	}
+	if err := a.keepFollowed(ctx); err != nil {
+		a.o.Logger.Warn("the place in the own stream is not kept", "error", err)
 	}
 	return moved, nil
 }

@@ -81,11 +81,14 @@ func (a *Applier) commit(d *database, items []*item) (bad int, err error) {
 	for i, it := range items {
 		ids[i] = it.rec.ID
 	}
+	if err := a.follow(); err != nil {
+		return 0, errors.Join(errLook, err, d.s.rollback())
+	}
 	err = a.o.Journal.Gate(func(g *journal.Gate) error {
 		applied := g.Applied()
 		for i, it := range items {
 			s := a.look(g, applied, it)
-			if s.pending || !s.within(it.concerns) {
+			if s.pending || len(s.ended) > 0 || !s.within(it.concerns) {
 				bad = i
 				return errLook
 			}

@@ -7,21 +7,23 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"pgproxy/forward/conflict"
 	"pgproxy/journal"
 )
 
 // schemaSQL makes what apply keeps in each database. "attempt" is the statement outside a transaction block that was
 // begun last; "keyless" remembers how many equal rows there were before the first change of a table without key, from
-// the moment on when that cannot be reckoned back any more.
+// the moment on when that cannot be reckoned back any more; "truncated" has the TRUNCATEs that folds must know of. Of the own node "applied" says up to where its records
+// were searched for those.
 const schemaSQL = `BEGIN;
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgproxy.schema'));
 CREATE SCHEMA IF NOT EXISTS pgproxy;
 CREATE TABLE IF NOT EXISTS pgproxy.applied (origin uuid PRIMARY KEY, seq bigint NOT NULL, attempt bigint NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS pgproxy.truncated (name text, origin uuid, seq bigint, PRIMARY KEY (name, origin, seq));
 CREATE TABLE IF NOT EXISTS pgproxy.keyless (row_key bytea PRIMARY KEY, base bigint NOT NULL);
 COMMIT`
 
@@ -41,7 +43,9 @@ type database struct {
 	replica   bool              // session_replication_role could be set
 	settings  map[string]string // pinned, and what depends on the server
 	tables    map[tableName]*table
-	altered   map[tableName][]journal.ID // statement records by table, once looked for
+	altered   map[tableName][]journal.ID    // statement records by table, once looked for
+	endings   map[string][]*conflict.Change // TRUNCATEs by schema.table
+	endCount  int
 	positions journal.Vector // applied in this database, as committed
 	histories histories
 	open      *commit // the COMMIT whose answer has not been read
@@ -81,6 +85,10 @@ func (d *database) connect(ctx context.Context, o *Options) error {
 		return err
 	}
 	d.tables = map[tableName]*table{}
+	if err := d.loadEndings(o.Journal); err != nil {
+		d.disconnect()
+		return err
+	}
 	return nil
 }
 
@@ -132,15 +140,11 @@ func (d *database) loadPositions() error {
 	}
 	d.positions = journal.Vector{}
 	for _, r := range rows {
-		origin, err := journal.ParseNodeID(strings.ReplaceAll(string(r[0]), "-", ""))
+		id, err := parseID(r[0], r[1])
 		if err != nil {
 			return fmt.Errorf("read the applied positions of database %s: %w", d.name, err)
 		}
-		seq, err := strconv.ParseUint(string(r[1]), 10, 64)
-		if err != nil {
-			return fmt.Errorf("read the applied positions of database %s: %w", d.name, err)
-		}
-		d.positions[origin] = seq
+		d.positions[id.Origin] = id.Seq
 	}
 	return nil
 }

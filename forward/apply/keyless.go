@@ -35,6 +35,14 @@ func (s *single) count(t conflict.Touch) error {
 	if err != nil {
 		return err
 	}
+	if ends := s.d.ended(t.Change.Relation); len(ends) > 0 { // what was before the last of them has left nothing
+		last := slices.MaxFunc(ends, conflict.Order)
+		k.changes = slices.DeleteFunc(k.changes, func(c conflict.Count) bool { return !k.own[c.Change] && conflict.Order(c.Change, last) < 0 })
+		k.changes = append(k.changes, conflict.Count{Change: last})
+		for _, key := range k.keys {
+			base[key], kept[key] = 0, true
+		}
+	}
 	want, decisions := conflict.Counts(base, k.changes)
 	f := &flight{}
 	for _, key := range k.keys {

@@ -10,7 +10,8 @@ import (
 // know of (concerns). Where there are none, the record is newer than all that is known of its rows.
 type seen struct {
 	concerns map[journal.RowKey][]journal.Ref
-	pending  bool // an own transaction with one of the rows is not decided yet
+	ended    map[journal.RowKey]bool // a TRUNCATE of the table, that the author did not know of, concerns the row
+	pending  bool                    // an own transaction with one of the rows is not decided yet
 }
 
 func (s *seen) ids() map[journal.RowKey]map[string]bool {
@@ -53,8 +54,25 @@ func (a *Applier) look(g *journal.Gate, applied journal.Vector, it *item) *seen 
 				a.lookRow(g, applied, it, k, s)
 			}
 		}
+		s.lookEnded(it, &it.touches[i])
 	}
 	return s
+}
+
+// lookEnded notes a touch whose row a TRUNCATE may have ended. A younger insert has nothing to do with it.
+func (s *seen) lookEnded(it *item, t *conflict.Touch) {
+	for _, e := range it.d.ended(t.Change.Relation) {
+		if it.rec.Knew.Covers(e.ID) || e.ID == it.rec.ID || t.Change.Op == journal.OpInsert && conflict.Order(t.Change, e) > 0 {
+			continue
+		}
+		if s.ended == nil {
+			s.ended = map[journal.RowKey]bool{}
+		}
+		s.ended[t.Key] = true
+		if t.Other != "" {
+			s.ended[t.Other] = true
+		}
+	}
 }
 
 func (a *Applier) lookRow(g *journal.Gate, applied journal.Vector, it *item, k journal.RowKey, s *seen) {

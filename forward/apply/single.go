@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"pgproxy/forward/conflict"
 	"pgproxy/journal"
@@ -22,6 +23,8 @@ type single struct {
 	it   *item
 	f    *flight // not sent yet
 	told []journal.Conflict
+	ends []conflict.Ending // what it truncated
+	seen int               // endings that were known when it was looked at
 
 	// folded has the rows that are written as the fold says, with the changes that the fold was made of.
 	folded map[journal.RowKey]map[journal.ID]bool
@@ -63,6 +66,10 @@ func (s *single) try(ctx context.Context, it *item) error {
 	if alone := outsideBlock(s.rec); alone != nil {
 		return s.outside(ctx, alone)
 	}
+	if err := s.a.follow(); err != nil {
+		return err
+	}
+	s.seen = s.d.endCount
 	look, err := s.look()
 	if err != nil {
 		return err
@@ -76,7 +83,16 @@ func (s *single) try(ctx context.Context, it *item) error {
 			if err := s.flush(); err != nil {
 				return err
 			}
-			if err := s.replay(ctx, st.Replay); err != nil {
+			run := func() error { return s.replay(ctx, st.Replay) }
+			if strings.HasPrefix(st.Command, "TRUNCATE") {
+				err = s.truncate(st.Replay, run)
+			} else {
+				err = run()
+			}
+			if err != nil {
+				return err
+			}
+			if err := s.flush(); err != nil {
 				return err
 			}
 			if err := s.d.forget(); err != nil {
@@ -106,6 +122,9 @@ func (s *single) try(ctx context.Context, it *item) error {
 }
 
 func (s *single) look() (*seen, error) {
+	for _, t := range s.it.touches {
+		_, _ = s.d.table(t.Change.Relation) // what is wrong with it, the write will say
+	}
 	var look *seen
 	err := s.a.o.Journal.Gate(func(g *journal.Gate) error {
 		look = s.a.look(g, g.Applied(), s.it)
@@ -132,7 +151,7 @@ func (s *single) touch(t conflict.Touch, look *seen) error {
 		}
 		return err
 	}
-	fold := s.forced[t.Key]
+	fold := s.forced[t.Key] || look.ended[t.Key]
 	for _, k := range [2]journal.RowKey{t.Key, t.Other} {
 		if len(look.concerns[k]) > 0 && k != "" {
 			fold = fold || !s.a.commutes(s.d, &item{rec: s.rec, touches: []conflict.Touch{t}}, look.only(k), nil)
@@ -227,7 +246,7 @@ func (s *single) fold(tab *table, t conflict.Touch) error {
 	if err := s.d.s.do(f); err != nil {
 		return err
 	}
-	h, err := s.history(t.Key)
+	h, err := s.history(t.Key, s.d.ended(rel))
 	if err != nil {
 		return err
 	}
@@ -302,7 +321,7 @@ func (s *single) refs(g *journal.Gate, applied journal.Vector, k journal.RowKey)
 }
 
 // history gives the row's changes up to now, and notes what they were.
-func (s *single) history(k journal.RowKey) (*conflict.History, error) {
+func (s *single) history(k journal.RowKey, ends []*conflict.Change) (*conflict.History, error) {
 	var refs map[journal.ID]bool
 	var pending bool
 	err := s.a.o.Journal.Gate(func(g *journal.Gate) error {
@@ -315,10 +334,15 @@ func (s *single) history(k journal.RowKey) (*conflict.History, error) {
 	if pending {
 		return nil, errPending
 	}
+	all := maps.Clone(refs)
+	for _, e := range ends {
+		all[e.ID] = true
+	}
 	h := s.d.histories.get(k)
-	if !h.Within(refs) {
+	if !h.Within(all) {
 		h = conflict.NewHistory() // something in it was not applied after all
 	}
+	h.Add(ends...)
 	for id := range refs {
 		if h.Has(id) {
 			continue
@@ -340,6 +364,12 @@ func (s *single) history(k journal.RowKey) (*conflict.History, error) {
 
 // commit takes the last look and commits; conflicts are told before COMMIT is sent, so that none can be missing.
 func (s *single) commit() error {
+	if err := s.a.follow(); err != nil {
+		return err
+	}
+	if s.d.endCount != s.seen {
+		return errLook
+	}
 	err := s.a.o.Journal.Gate(func(g *journal.Gate) error {
 		applied := g.Applied()
 		for k, used := range s.folded {
@@ -379,7 +409,11 @@ func (s *single) commit() error {
 	if err := s.a.sendCommit(s.d, []journal.ID{s.rec.ID}); err != nil {
 		return err
 	}
-	return s.a.answered(s.d)
+	if err := s.a.answered(s.d); err != nil {
+		return err
+	}
+	s.d.end(s.ends)
+	return nil
 }
 
 func (a *Applier) unmark(id journal.ID) {

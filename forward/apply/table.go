@@ -15,7 +15,8 @@ type table struct {
 	columns map[string]column
 	uniques [][]string // the columns, sorted, of the unique indexes that ON CONFLICT can infer from columns alone
 	checks  []check
-	lenient bool // columns that are not here are left out
+	parents []string // schema.table of those that it inherits from, or is a partition of
+	lenient bool     // columns that are not here are left out
 }
 
 type column struct {
@@ -52,11 +53,18 @@ const checksQuery = `SELECT pg_get_expr(k.conbin, k.conrelid), (SELECT string_ag
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1::text AND c.relname = $2::text AND k.contype = 'c'`
 
+const parentsQuery = `WITH RECURSIVE up (oid) AS (
+  SELECT i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = $1::text AND c.relname = $2::text
+  UNION SELECT i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.oid)
+SELECT n.nspname || '.' || c.relname FROM up JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace`
+
 // loadTable reads a table from the catalog; nil if there is none.
 func loadTable(s *session, schema, name string) (*table, error) {
 	f := &flight{}
 	args := []journal.Value{journal.Text(schema), journal.Text(name)}
 	cols, uniques, checks := f.add(columnsQuery, args...), f.add(uniquesQuery, args...), f.add(checksQuery, args...)
+	parents := f.add(parentsQuery, args...)
 	if err := s.do(f); err != nil {
 		return nil, fmt.Errorf("read table %s.%s from the catalog: %w", schema, name, err)
 	}
@@ -77,6 +85,9 @@ func loadTable(s *session, schema, name string) (*table, error) {
 	}
 	for _, r := range checks.rows {
 		t.checks = append(t.checks, check{string(r[0]), strings.Split(string(r[1]), "\x01")})
+	}
+	for _, r := range parents.rows {
+		t.parents = append(t.parents, string(r[0]))
 	}
 	return t, nil
 }

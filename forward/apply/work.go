@@ -230,6 +230,9 @@ func (a *Applier) directs(d *database, items []*item, blocked map[journal.NodeID
 		if blocked[it.rec.Origin] || it.replays || len(it.touches) > maxDirect {
 			break
 		}
+		for _, t := range it.touches {
+			_, _ = d.table(t.Change.Relation) // what is wrong with it, the write will say
+		}
 		n++
 	}
 	items = items[:n]

@@ -2,6 +2,7 @@ package conflict
 
 import (
 	"slices"
+	"strings"
 
 	"pgproxy/journal"
 	"pgproxy/journal/hlc"
@@ -21,6 +22,7 @@ type Change struct {
 	Delta         []int           // OpUpdate, and OpInsert with Upsert: the columns that add
 	Upsert        []int           // OpInsert: the columns of its DO UPDATE
 	Moved         bool            // OpDelete: half of a changed key
+	Ends          bool            // OpDelete of all rows: TRUNCATE. It never loses, and has no Relation
 	Cascade       bool
 }
 
@@ -63,11 +65,43 @@ func StatementTouches(rec *journal.Record, statement int, place *int) []Touch {
 	if st.RolledBack || st.SQLState != "" {
 		return nil
 	}
+	if truncates(st) {
+		*place++
+	}
 	out := make([]Touch, 0, len(st.Changes))
 	for j := range st.Changes {
 		out = appendTouches(out, rec, &st.Changes[j], place)
 	}
 	return out
+}
+
+// Ending is a TRUNCATE of one table: a delete of every row that was born before it.
+type Ending struct {
+	Table  string // schema.table, as the statement's author saw it
+	Change *Change
+}
+
+// Endings gives the tables that a transaction truncated.
+func Endings(rec *journal.Record) []Ending {
+	if rec.Tx == nil {
+		return nil
+	}
+	var out []Ending
+	place := 0
+	for i := range rec.Tx.Statements {
+		st := &rec.Tx.Statements[i]
+		if truncates(st) && !st.RolledBack && st.SQLState == "" {
+			for _, t := range st.Replay.Tables {
+				out = append(out, Ending{t, &Change{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, Place: place, Op: journal.OpDelete, Ends: true}})
+			}
+		}
+		StatementTouches(rec, i, &place)
+	}
+	return out
+}
+
+func truncates(st *journal.Statement) bool {
+	return st.Replay != nil && strings.HasPrefix(st.Command, "TRUNCATE")
 }
 
 func appendTouches(out []Touch, rec *journal.Record, ch *journal.Change, place *int) []Touch {

@@ -11,7 +11,7 @@ import (
 // equals To, if it names one.
 type Count struct {
 	From, To journal.RowKey
-	Change   *Change
+	Change   *Change // an ending takes all rows
 }
 
 // CountOf gives a touch of a table without key as a Count.
@@ -38,7 +38,16 @@ func Counts(base map[journal.RowKey]int, changes []Count) (map[journal.RowKey]in
 	if n == nil {
 		n = map[journal.RowKey]int{}
 	}
-	for _, c := range sorted {
+	for i, c := range sorted {
+		if c.Change.Ends {
+			for _, before := range sorted[:i] {
+				if before.To != "" && n[before.To] > 0 && !c.Change.knows(before.Change) {
+					d.add(opName(before.Change)+"/truncate", RuleTruncated, c.Change.ID, before.Change)
+				}
+			}
+			clear(n)
+			continue
+		}
 		if c.From != "" {
 			if n[c.From] <= 0 {
 				d.add(opName(c.Change)+"/missing", RuleMissing, journal.ID{}, c.Change)

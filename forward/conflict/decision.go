@@ -8,12 +8,13 @@ import (
 
 // The rules that a decision can be due to, in the words that people see.
 const (
-	RuleNewest  = "the newer change wins the column"
-	RuleEnded   = "an update that the delete did not know of, and that is older, falls with the row"
-	RuleNeeded  = "a delete loses to a newer update that did not know of it"
-	RuleMoved   = "the key was changed: updates under the old key fall"
-	RuleLimit   = "the sum breaks a limit or a check: the author's own value is set"
-	RuleMissing = "there is no such row: the change does nothing"
+	RuleNewest    = "the newer change wins the column"
+	RuleEnded     = "an update that the delete did not know of, and that is older, falls with the row"
+	RuleNeeded    = "a delete loses to a newer update that did not know of it"
+	RuleMoved     = "the key was changed: updates under the old key fall"
+	RuleLimit     = "the sum breaks a limit or a check: the author's own value is set"
+	RuleTruncated = "the table was truncated by somebody who did not know of the change, which is older"
+	RuleMissing   = "there is no such row: the change does nothing"
 )
 
 // Decision says that a change lost something to another.
@@ -46,6 +47,8 @@ func (d *decisions) add(kind, rule string, winner journal.ID, loser *Change, col
 
 func opName(c *Change) string {
 	switch {
+	case c.Ends:
+		return "truncate"
 	case c.Moved:
 		return "move"
 	case c.Op == journal.OpInsert:

@@ -21,6 +21,7 @@
 //     goes on as if never deleted.
 //   - a changed key is a delete under the old key and an insert under the new one. The delete half never loses (the row
 //     would be doubled): unaware updates under the old key fall with it and are told.
+//   - TRUNCATE ends every row born before it and never loses (Ending).
 //
 // Columns are matched by name. A column that a change does not show is left as it is.
 package conflict

@@ -44,7 +44,7 @@ func Fold(base Row, changes []*Change, check Check) (Result, error) {
 
 // saves reports whether a later change keeps the row that d deletes: an update whose author did not know of the delete.
 func saves(later, d *Change) bool {
-	return d.Op == journal.OpDelete && !d.Moved && later.Op == journal.OpUpdate && !later.knows(d)
+	return d.Op == journal.OpDelete && !d.Moved && !d.Ends && later.Op == journal.OpUpdate && !later.knows(d)
 }
 
 func (s *state) result(told []Decision) Result {
@@ -240,8 +240,11 @@ func (s *state) end(c *Change, d *decisions) {
 		return // somebody else deleted it too: nothing is lost
 	}
 	rule := RuleEnded
-	if c.Moved {
+	switch {
+	case c.Moved:
 		rule = RuleMoved
+	case c.Ends:
+		rule = RuleTruncated
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.row)) {
 		s.tell(c, name, rule, opName(c), d)

@@ -421,3 +421,21 @@ func FuzzDecimal(f *testing.F) {
 		}
 	})
 }
+
+func TestTruncateEndsWhatIsOlder(t *testing.T) {
+	a, b := authors()
+	base := vals("1", "x", "5", "1.00", "2.00")
+	end := a.change(10, 'D', nil, nil)
+	end.Ends, end.Relation = true, nil
+	up := b.change(11, 'U', base, vals("1", "z", "5", "1.00", "2.00"), 1)
+	r := fold(t, nil, up, end)
+	want(t, r, "name", "", "update/missing")
+	early := b.change(9, 'I', nil, vals("1", "b", "6", "1.00", "2.00"))
+	want(t, fold(t, nil, end, early), "name", "", "insert/truncate")
+	late := b.change(12, 'I', nil, vals("1", "b", "6", "1.00", "2.00"))
+	want(t, fold(t, nil, late, end), "name", "b")
+	n, told := Counts(map[journal.RowKey]int{"x": 4}, []Count{{To: "x", Change: late}, {Change: end}, {To: "y", Change: early}})
+	if n["x"] != 1 || n["y"] != 0 || len(told) != 1 || told[0].Kind != "insert/truncate" {
+		t.Errorf("counts %v %v", n, told)
+	}
+}

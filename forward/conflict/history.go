@@ -19,8 +19,8 @@ type History struct {
 	records map[journal.ID]bool
 	told    [][]Decision // by change, as far as played
 	marks   []mark       // states before a change, ascending
-	played  int    // last is the state before changes[played]
-	last    *state // nil: nothing is played
+	played  int          // last is the state before changes[played]
+	last    *state       // nil: nothing is played
 }
 
 type mark struct {

@@ -12,8 +12,8 @@ type Row map[string]journal.Value
 // Base gives the row as it was before the first of its changes, in the global order; nil if there was none. Its author
 // cannot have seen the effect of a later one, so its before-image is the row that all nodes started from.
 func Base(first *Change) Row {
-	if first.Op == journal.OpInsert {
-		return nil
+	if first.Op == journal.OpInsert || first.Ends {
+		return nil // of an ending nobody knows, and nothing is left
 	}
 	image := first.Before
 	if image == nil {
