@@ -365,13 +365,13 @@ func (c *copyKeys) tuple() (int, bool) {
 			c.failed = true
 			return 0, false
 		}
-		v, err := c.types[i].value(fields[column], nil)
+		text, err := appendText(nil, c.types[i], fields[column], nil, 0)
 		if err != nil {
 			c.failed = true
 			return 0, false
 		}
-		key[i] = v
-		c.size += len(v.Data) + 64
+		key[i] = journal.Text(string(text))
+		c.size += len(text) + 64
 	}
 	c.keys = append(c.keys, key)
 	return at, true

@@ -12,8 +12,9 @@ const maxCandidates = 500_000
 
 // leaf is a table whose rows are rows of some relation: a partition, or the relation itself.
 type leaf struct {
-	oid  uint32
-	name string // quoted
+	oid   uint32
+	name  string // quoted
+	pages int64
 }
 
 const leavesQuery = `SELECT c.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, 'UTF8'), pg_catalog.convert_to(c.relname::pg_catalog.text, 'UTF8'),
@@ -30,7 +31,7 @@ func (w *work) leaves(rel *relation) (list []leaf, why string, err error) {
 	total := int64(0)
 	for _, r := range rows {
 		total += int64(be64(r[3]))
-		list = append(list, leaf{oid: be32(r[0]), name: quote(string(r[1])) + "." + quote(string(r[2]))})
+		list = append(list, leaf{oid: be32(r[0]), name: quote(string(r[1])) + "." + quote(string(r[2])), pages: int64(be64(r[3]))})
 	}
 	w.pages = total
 	if total > w.session.capturer.options.ScanPages {
@@ -45,22 +46,38 @@ func (w *work) leaves(rel *relation) (list []leaf, why string, err error) {
 const ownRow = `pg_catalog.age(o.xmin) BETWEEN -1000000 AND 0 AND pg_catalog.pg_xact_status((SELECT (CASE WHEN x.m < x.t THEN x.m + 4294967296 ELSE x.m END)::pg_catalog.text::pg_catalog.xid8
 FROM (SELECT y.t, (y.t >> 32 << 32) + o.xmin::pg_catalog.text::pg_catalog.int8 AS m FROM (SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8 AS t) y) x)) = 'in progress'`
 
+// partPages is how much of a table is read at once; lastPage is MaxBlockNumber.
+const (
+	partPages = 4096
+	lastPage  = 4294967294
+)
+
+// tid is the place of a page's first row.
+func tid(page int64) []byte { return fmt.Appendf(nil, "(%d,0)", page) }
+
 // added reads the rows of rel that this transaction wrote and that are there now.
 func (w *work) added(rel *relation, leaves []leaf) ([][]journal.Value, error) {
 	sh := shapeOf(rel, w.who.Encoding)
 	var found [][]journal.Value
 	for _, l := range leaves {
-		sql := fmt.Sprintf("SELECT %s FROM ONLY %s o WHERE %s", sh.columns("o"), l.name, ownRow)
-		rows, err := w.session.inner.Query(w.ctx, sql)
-		if err != nil {
-			return nil, fmt.Errorf("read own rows of %s: %w", l.name, err)
-		}
-		for _, r := range rows {
-			v, err := sh.decode(r[0], w.who.transcode)
-			if err != nil {
-				return nil, err
+		// In parts, so that a large COPY is not held in memory twice. Own rows may lie past the size read, in the last part.
+		sql := fmt.Sprintf("SELECT %s FROM ONLY %s o WHERE o.ctid >= $1::pg_catalog.text::pg_catalog.tid AND o.ctid < $2::pg_catalog.text::pg_catalog.tid AND %s", sh.columns("o"), l.name, ownRow)
+		for from := int64(0); from == 0 || from < l.pages; from += partPages {
+			to := from + partPages
+			if to >= l.pages {
+				to = lastPage
 			}
-			found = append(found, v)
+			rows, err := w.session.inner.Query(w.ctx, sql, tid(from), tid(to))
+			if err != nil {
+				return nil, fmt.Errorf("read own rows of %s: %w", l.name, err)
+			}
+			for _, r := range rows {
+				v, err := sh.decode(r[0], w.who.transcode)
+				if err != nil {
+					return nil, err
+				}
+				found = append(found, v)
+			}
 		}
 	}
 	return found, nil

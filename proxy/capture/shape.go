@@ -95,12 +95,34 @@ func (s shape) decode(b []byte, tc transcoder) ([]journal.Value, error) {
 		return nil, &shapeError{s.rel.full(), fmt.Sprintf("%d columns instead of %d", len(fields), len(s.rel.Columns))}
 	}
 	values := make([]journal.Value, len(fields))
+	ends := make([]int, len(fields))
+	text := make([]byte, 0, len(b))
 	for i, f := range fields {
 		if want := s.wire(i); f.oid != want {
 			return nil, &shapeError{s.rel.full(), fmt.Sprintf("column %d has type %d instead of %d", i+1, f.oid, want)}
 		}
-		if values[i], err = s.value(i, f.data, tc); err != nil {
-			return nil, fmt.Errorf("decode %s.%s: %w", s.rel.full(), s.rel.Columns[i].Name, err)
+		switch {
+		case f.data == nil:
+		case s.modes[i] != modeBinary:
+			text = append(text, f.data...)
+		default:
+			if text, err = appendText(text, s.rel.types[i], f.data, tc, 0); err != nil {
+				return nil, fmt.Errorf("decode %s.%s: %w", s.rel.full(), s.rel.Columns[i].Name, err)
+			}
+		}
+		ends[i] = len(text)
+	}
+	all, from := string(text), 0 // the values of a row share their memory
+	for i, f := range fields {
+		part := all[from:ends[i]]
+		from = ends[i]
+		switch {
+		case f.data == nil:
+			values[i] = journal.Null()
+		case !utf8.ValidString(part):
+			values[i] = journal.Value{Kind: journal.ValueBinary, Data: string(f.data)}
+		default:
+			values[i] = journal.Text(part)
 		}
 	}
 	return values, nil
@@ -115,21 +137,4 @@ func (s shape) wire(i int) uint32 {
 		return oidBytea
 	}
 	return s.rel.Columns[i].Type
-}
-
-func (s shape) value(i int, data []byte, tc transcoder) (journal.Value, error) {
-	if data == nil {
-		return journal.Null(), nil
-	}
-	text := data
-	if s.modes[i] == modeBinary {
-		var err error
-		if text, err = appendText(nil, s.rel.types[i], data, tc, 0); err != nil {
-			return journal.Value{}, err
-		}
-	}
-	if !utf8.Valid(text) {
-		return journal.Value{Kind: journal.ValueBinary, Data: string(data)}, nil
-	}
-	return journal.Text(string(text)), nil
 }

@@ -118,7 +118,7 @@ const tailPages = 128
 func (w *work) tail(rel *relation, n int) (bool, error) {
 	sh := shapeOf(rel, w.who.Encoding)
 	found, err := w.session.inner.Query(w.ctx, fmt.Sprintf("SELECT %s FROM ONLY %s o WHERE o.ctid >= $1::pg_catalog.text::pg_catalog.tid AND %s", sh.columns("o"), rel.quoted(), ownRow),
-		fmt.Appendf(nil, "(%d,0)", w.pages-tailPages))
+		tid(w.pages-tailPages))
 	if err != nil {
 		return false, fmt.Errorf("read own rows at the end of %s: %w", rel.full(), err)
 	}

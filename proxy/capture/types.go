@@ -1,7 +1,5 @@
 package capture
 
-import "pgproxy/journal"
-
 // typeData is one type as relationQuery describes it.
 type typeData struct {
 	OID      uint32 `json:"oid"`
@@ -93,13 +91,4 @@ func (t *typ) textual() bool {
 		return true
 	}
 	return t.Kind == "e" || t.Name == "citext" && !t.Catalog
-}
-
-// value makes the canonical value of a binary one.
-func (t *typ) value(b []byte, transcode func([]byte) ([]byte, error)) (journal.Value, error) {
-	text, err := appendText(nil, t, b, transcode, 0)
-	if err != nil {
-		return journal.Value{}, err
-	}
-	return journal.Text(string(text)), nil
 }

@@ -56,7 +56,7 @@ SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = 'UTC'; SET byt
 			c.capturer.Invalidate("postgres")
 			random := seedOf()
 			id := 0
-			for round := range 100 {
+			for round := range 30 {
 				for _, e := range exprs {
 					if round > 0 && !strings.Contains(e, "{") {
 						continue
