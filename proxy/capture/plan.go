@@ -89,7 +89,9 @@ func watched(st *parser.Statement, note string) *Plan {
 func (s *Session) planRead(ctx context.Context, st *parser.Statement) (*Plan, error) {
 	volatile, err := s.volatile(ctx, st)
 	if err != nil {
-		return nil, err
+		// Reads go on where the catalog cannot be asked (no connection left for us), at the cost of a look afterwards.
+		s.capturer.options.Logger.Warn("a read is held because the catalog cannot be read", "database", s.db.name, "error", err)
+		volatile = true
 	}
 	p := &Plan{Text: st.Text}
 	if volatile {
