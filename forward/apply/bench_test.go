@@ -11,7 +11,12 @@ import (
 )
 
 // BenchmarkDrain applies queued one-row transactions of another node: b.N of them, a third inserts.
-func BenchmarkDrain(b *testing.B) {
+func BenchmarkDrain(b *testing.B) { drain(b, false) }
+
+// BenchmarkDrainUnaware does it where this node has written too, so that every row has to be looked up.
+func BenchmarkDrainUnaware(b *testing.B) { drain(b, true) }
+
+func drain(b *testing.B, unaware bool) {
 	for _, major := range harness.Majors(b) {
 		b.Run(fmt.Sprint(major), func(b *testing.B) {
 			w := newWorld(b, major, "a", "b")
@@ -19,6 +24,9 @@ func BenchmarkDrain(b *testing.B) {
 			to.exec("INSERT INTO item SELECT i, 'x', 0, 1 FROM generate_series(1, 1000) i")
 			fill(b, from, b.N)
 			from.send(to)
+			if unaware {
+				to.begin().update(1, "qty = qty + 1", "qty+").commit()
+			}
 			b.ResetTimer()
 			to.run()
 			start := time.Now()
