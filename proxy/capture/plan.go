@@ -35,6 +35,7 @@ type Plan struct {
 	sequences bool  // sequences may be new, or out of line with the node's number
 	tables    []*relation
 	replay    *journal.Replay
+	passing   bool // made without the catalog: not kept
 	rows      bool // CREATE TABLE AS: the rows are shipped too
 }
 
@@ -96,6 +97,7 @@ func (s *Session) planRead(ctx context.Context, st *parser.Statement) (*Plan, er
 	p := &Plan{Text: st.Text}
 	if volatile {
 		p = watched(st, "")
+		p.passing = err != nil
 	}
 	if slices.ContainsFunc(st.Functions, func(n parser.Name) bool { return n.Name == "setval" && (n.Schema == "" || n.Schema == "pg_catalog") }) {
 		if !p.Hold {

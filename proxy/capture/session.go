@@ -94,7 +94,7 @@ func (s *Session) Plan(ctx context.Context, st *parser.Statement) (*Plan, error)
 	if err != nil {
 		return nil, err
 	}
-	if s.private == nil {
+	if s.private == nil && !p.passing {
 		if len(s.plans) >= maxPlans {
 			clear(s.plans)
 		}
