@@ -10,15 +10,10 @@ import (
 
 	"pgproxy/forward/peerpb"
 	"pgproxy/journal"
-	"pgproxy/journal/hlc"
 )
 
 // numbers is how many node numbers a cluster has: the stride of sequences.
 const numbers = 256
-
-// aloneRecords is the most records that a node may have written and still count as one without clients' transactions:
-// it has to look at each.
-const aloneRecords = 64
 
 // membership is how this node became, or will become, a member of a cluster. Its goroutine founds one where that is this
 // node's part; being admitted happens on a link.
@@ -27,18 +22,82 @@ type membership struct {
 
 	admit sync.Mutex // one admission, founding or joining step at a time
 
-	mu      sync.Mutex
-	joiner  *link // the link over which admission is asked for
-	joining bool
+	mu       sync.Mutex
+	joiner   *link // the link over which admission is asked for
+	settling bool  // this node has become a member, and Options.Joined has not succeeded since
+	trouble  error // of its last try
+	joined   bell
 }
 
-func newMembership(f *Forwarder) *membership { return &membership{f: f} }
+func newMembership(f *Forwarder) *membership { return &membership{f: f, joined: newBell()} }
 
-// errTooLate is returned to a node that asks for admission while this one is leaving its cluster.
-var errTooLate = errors.New("it is joining a cluster itself: try again")
-
-// run founds the cluster, if that is this node's part and nobody else is found in time.
+// run founds the cluster, if that is this node's part, and prepares this node for writing whenever it has become a
+// member.
 func (m *membership) run(ctx context.Context) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	wait := backoff{min: m.f.o.Limits.RetryMin, max: m.f.o.Limits.RetryMax, rand: m.f.o.Rand}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.joined:
+		}
+		if m.prepare(ctx) {
+			wait.reset()
+			continue
+		}
+		again := time.AfterFunc(wait.pause(), m.joined.ring)
+		context.AfterFunc(ctx, func() { again.Stop() })
+	}
+}
+
+// prepare calls Options.Joined; false if it has to be tried again.
+func (m *membership) prepare(ctx context.Context) bool {
+	m.mu.Lock()
+	due := m.settling
+	m.mu.Unlock()
+	if !due {
+		return true
+	}
+	number := m.f.j.Identity().Number
+	var err error
+	if m.f.Member() {
+		err = m.f.o.Joined(ctx)
+	}
+	m.mu.Lock()
+	m.trouble = err
+	m.settling = err != nil || number != m.f.j.Identity().Number
+	again := m.settling
+	m.mu.Unlock()
+	if err != nil && ctx.Err() == nil {
+		m.f.logRarely("this node", "cannot prepare for writing", err)
+	}
+	m.f.changed.fire()
+	return !again
+}
+
+// hold refuses writes until prepare has succeeded.
+func (m *membership) hold() {
+	if m.f.o.Joined == nil {
+		return
+	}
+	m.mu.Lock()
+	m.settling, m.trouble = true, nil
+	m.mu.Unlock()
+}
+
+// held says why writes are refused after this node became a member.
+func (m *membership) held() (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.settling, m.trouble
+}
+
+// begin founds the cluster, if that is this node's part and nobody else is found in time. It returns when that is
+// decided.
+func (m *membership) begin(ctx context.Context) error {
 	f := m.f
 	if id := f.j.Identity(); !id.Cluster.IsZero() {
 		return m.finishFounding(ctx)
@@ -94,12 +153,14 @@ func (m *membership) found(ctx context.Context) error {
 	if _, err := io.ReadFull(m.f.o.Rand, cluster[:]); err != nil {
 		return fmt.Errorf("read randomness: %w", err)
 	}
+	m.hold()
 	if err := m.f.j.SetCluster(cluster, 0); err != nil {
 		return fmt.Errorf("set cluster: %w", err)
 	}
 	if err := m.sealSelf(ctx, journal.Member{Cluster: cluster, FreeFrom: 1, FreeTo: numbers}); err != nil {
 		return err
 	}
+	m.joined.ring()
 	m.f.log.Info("cluster founded", "cluster", cluster.String())
 	m.f.becameMember()
 	return nil
@@ -180,115 +241,4 @@ func (f *Forwarder) becameMember() {
 		l.post(&peerpb.Frame{Body: &peerpb.Frame_Hello{Hello: f.hello(l.expect)}})
 	}
 	f.changed.fire()
-}
-
-// own gives this node's entry among the members of its cluster.
-func (f *Forwarder) own() (journal.Member, bool) {
-	me := f.j.Identity()
-	for _, m := range f.members() {
-		if m.Node == me.Node {
-			return m, true
-		}
-	}
-	return journal.Member{}, false
-}
-
-// alone reports whether this node could give up its cluster: no other member, and nothing that a client wrote.
-func (f *Forwarder) alone() bool {
-	id := f.j.Identity()
-	if id.Cluster.IsZero() {
-		return false
-	}
-	for _, m := range f.members() {
-		if m.Node != id.Node {
-			return false
-		}
-	}
-	if len(f.j.InDoubt()) > 0 {
-		return false
-	}
-	stored := f.j.Stored()
-	for n, seq := range stored {
-		if n != id.Node && seq > 0 {
-			return false
-		}
-	}
-	if stored[id.Node] > aloneRecords || f.j.Applied()[id.Node] > stored[id.Node] {
-		return false
-	}
-	for seq := uint64(1); seq <= stored[id.Node]; seq++ {
-		r, err := f.j.Record(journal.ID{Origin: id.Node, Seq: seq})
-		if err != nil || r.Kind == journal.KindTx {
-			return false
-		}
-	}
-	return true
-}
-
-// admit makes the node of h a member: it gets half of this node's free numbers. Asked again, it gives the same answer.
-func (f *Forwarder) admit(ctx context.Context, h *hello, cluster []byte) (journal.Member, hlc.Time, error) {
-	f.member.admit.Lock()
-	defer f.member.admit.Unlock()
-	id := f.j.Identity()
-	if id.Cluster.IsZero() || f.member.busy() {
-		return journal.Member{}, 0, errTooLate
-	}
-	if string(cluster) != string(id.Cluster[:]) {
-		return journal.Member{}, 0, errors.New("it has joined another cluster meanwhile: try again")
-	}
-	for _, m := range f.members() {
-		if m.Node == h.node {
-			return m, f.j.Clock().Now(), nil
-		}
-		if m.Name == h.name && !m.Retired {
-			return m, 0, fmt.Errorf("the cluster knows node %s by id %s, this one has id %s", h.name, m.Node, h.node)
-		}
-	}
-	me, ok := f.own()
-	if !ok {
-		return me, 0, errors.New("it has not received its own membership yet: try again")
-	}
-	if me.FreeFrom >= me.FreeTo {
-		return me, 0, errors.New("it has no free node number left: dial another member first")
-	}
-	middle := me.FreeFrom + (me.FreeTo-me.FreeFrom)/2
-	given := journal.Member{Cluster: id.Cluster, Node: h.node, Name: h.name, Number: middle, FreeFrom: middle + 1, FreeTo: me.FreeTo}
-	me.FreeTo = middle
-	// First this node's own loss: if it dies in between, numbers are lost, which is better than given twice.
-	if err := f.member.sealSelf(ctx, me); err != nil {
-		return given, 0, err
-	}
-	r, err := f.j.SealMember(ctx, given)
-	if err != nil {
-		return given, 0, fmt.Errorf("write admission: %w", err)
-	}
-	f.log.Info("node admitted", "node", h.name, "number", given.Number)
-	return given, r.HLC, nil
-}
-
-// admitted makes this node a member, as the other end of l has said.
-func (f *Forwarder) admitted(ctx context.Context, l *link, m journal.Member, at uint64) error {
-	f.member.admit.Lock()
-	defer f.member.admit.Unlock()
-	if id := f.j.Identity(); !id.Cluster.IsZero() && !f.alone() {
-		return errors.New("a client has written meanwhile: this node keeps its own cluster")
-	}
-	if m.Number >= numbers || m.FreeFrom > m.FreeTo || m.FreeTo > numbers {
-		return fmt.Errorf("peer gave the impossible node number %d", m.Number)
-	}
-	if err := f.j.Clock().Observe(hlc.Time(at)); err != nil {
-		return fmt.Errorf("peer's clock: %w", err)
-	}
-	if err := f.j.SetCluster(m.Cluster, m.Number); err != nil {
-		return fmt.Errorf("set cluster: %w", err)
-	}
-	if err := f.member.sealSelf(ctx, m); err != nil {
-		return err
-	}
-	f.log.Info("admitted to cluster", "cluster", m.Cluster.String(), "number", m.Number, "by", l.peerName())
-	f.member.mu.Lock()
-	f.member.joiner = nil
-	f.member.mu.Unlock()
-	f.becameMember()
-	return nil
 }

@@ -1,0 +1,167 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgproxy/forward/peerpb"
+)
+
+// TestManyJoin lets many nodes join at once, over different members: no node number may be given twice.
+func TestManyJoin(t *testing.T) {
+	noLeaks(t)
+	names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	var all []*node
+	for i, name := range names {
+		n := newNode(t, name)
+		if i > 0 {
+			n.dials(all[(i-1)/2]) // a tree
+		}
+		all = append(all, n)
+	}
+	for i := range all {
+		all[len(all)-1-i].start() // leaves first
+	}
+	equal(t, all...)
+	numbers := map[uint32]string{}
+	for _, n := range all {
+		me := n.j.Identity()
+		if other, ok := numbers[me.Number]; ok {
+			t.Errorf("%s and %s have number %d", n.name, other, me.Number)
+		}
+		numbers[me.Number] = n.name
+		taken := map[uint32]string{}
+		for _, m := range n.f.members() {
+			for free := m.FreeFrom; free < m.FreeTo; free++ {
+				if other, ok := taken[free]; ok {
+					t.Fatalf("%s sees number %d free at %s and %s", n.name, free, m.Name, other)
+				}
+				taken[free] = m.Name
+			}
+		}
+		for number, name := range numbers {
+			if other, ok := taken[number]; ok {
+				t.Errorf("%s sees number %d of %s free at %s", n.name, number, name, other)
+			}
+		}
+	}
+}
+
+// TestWaitsForMember has a node that may not found: it refuses writes and says for whom it waits.
+func TestWaitsForMember(t *testing.T) {
+	noLeaks(t)
+	a, b := newNode(t, "a"), newNode(t, "b")
+	b.dials(a)
+	b.tune = func(o *Options) { o.Limits.FoundAfter = time.Millisecond }
+	b.start()
+	err := b.f.Ready(t.Context())
+	if !errors.Is(err, ErrNotMember) || !strings.Contains(err.Error(), "founded by node a") {
+		t.Fatalf("ready: %v", err)
+	}
+	a.start()
+	eventually(t, func() string {
+		if err := b.f.WritableErr(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if err := b.f.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestJoined refuses writes until the database is ready for the node number.
+func TestJoined(t *testing.T) {
+	noLeaks(t)
+	a, b := newNode(t, "a"), newNode(t, "b")
+	b.dials(a)
+	var calls atomic.Int64
+	open := make(chan struct{})
+	b.tune = func(o *Options) {
+		o.Joined = func(ctx context.Context) error {
+			if calls.Add(1) == 1 {
+				return errors.New("no database")
+			}
+			select {
+			case <-open:
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		}
+	}
+	b.start()
+	a.start()
+	eventually(t, func() string {
+		if calls.Load() < 2 {
+			return "not called again after a failure"
+		}
+		return ""
+	})
+	if err := b.f.WritableErr(); !errors.Is(err, ErrNotMember) {
+		t.Errorf("writes are allowed: %v", err)
+	}
+	close(open)
+	eventually(t, func() string {
+		if err := b.f.WritableErr(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if calls.Load() != 2 {
+		t.Errorf("called %d times", calls.Load())
+	}
+}
+
+// TestAdmittedTwice asks for admission again, as a node does that died before it kept the answer.
+func TestAdmittedTwice(t *testing.T) {
+	noLeaks(t)
+	a := newNode(t, "a").start()
+	if err := a.f.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var numbers []uint32
+	for range 3 {
+		s := newStranger(t, a)
+		h := s.hello("n", [16]byte{})
+		h.Cluster = nil
+		s.send(&peerpb.Frame{Body: &peerpb.Frame_Hello{Hello: h}})
+		cluster := s.until(func(f *peerpb.Frame) bool { return f.GetHello() != nil }).GetHello().GetCluster()
+		s.send(&peerpb.Frame{Body: &peerpb.Frame_Join{Join: &peerpb.Join{Cluster: cluster}}})
+		numbers = append(numbers, s.until(func(f *peerpb.Frame) bool { return f.GetAdmit() != nil }).GetAdmit().GetNumber())
+		s.conn.Close()
+	}
+	if numbers[0] == 0 || numbers[0] != numbers[1] || numbers[1] != numbers[2] {
+		t.Errorf("numbers given: %v", numbers)
+	}
+	s := newStranger(t, a)
+	s.id = id(201)
+	s.send(&peerpb.Frame{Body: &peerpb.Frame_Hello{Hello: s.hello("n", a.j.Identity().Cluster)}})
+	s.thrownOut("the cluster knows node n by id")
+}
+
+// TestRelayedInTime cuts nothing that anybody notices: a and c believe that they are linked, and what a writes has to
+// reach c through b before that belief ends.
+func TestRelayedInTime(t *testing.T) {
+	noLeaks(t)
+	a, b, c := newNode(t, "a"), newNode(t, "b"), newNode(t, "c")
+	r := newRelay(t, c.addr)
+	for _, n := range []*node{a, b, c} {
+		n.tune = func(o *Options) { o.Limits.PeerTimeout = time.Hour }
+	}
+	a.peers = []Peer{{"c", r.addr()}}
+	a.dials(b).start()
+	b.dials(c).start()
+	c.start()
+	equal(t, a, b, c)
+	connected(t, a, b, c)
+	connected(t, b, a, c)
+	r.hold(true)
+	a.write(5)
+	equal(t, a, b, c)
+	r.cut(true)
+	r.hold(false)
+}
