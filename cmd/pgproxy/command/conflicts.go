@@ -67,7 +67,7 @@ func (c *cli) listConflicts(ctx context.Context, dir *dataDir, limit int, format
 		return nil
 	})
 	if err == nil && format != "json" {
-		_, err = fmt.Fprintf(c.Stdout, "(%d conflicts)\n", n)
+		_, err = fmt.Fprintf(c.Stdout, "(%s)\n", counted(n, "conflict"))
 	}
 	return err
 }

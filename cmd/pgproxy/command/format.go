@@ -53,3 +53,11 @@ func bytesText(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %s", value, []string{"kB", "MB", "GB", "TB"}[unit])
 }
+
+// counted is "1 conflict" or "2 conflicts".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

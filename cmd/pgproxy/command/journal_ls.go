@@ -106,7 +106,9 @@ func (l *listing) run(ctx context.Context, fs *pflag.FlagSet) error {
 		return w.Flush() // the reader has seen enough
 	}
 	if err != nil {
-		_ = w.Flush() // what came before the error is worth seeing; the error itself is told
+		if out.shown > 0 {
+			_ = w.Flush() // what came before the error is worth seeing; the error itself is told
+		}
 		return err
 	}
 	if err := w.End(); err != nil {
