@@ -119,19 +119,25 @@ func TestSplicedTextIsRead(t *testing.T) {
 	p := New(Options{})
 	for _, text := range append(corpus(t), shapes...) {
 		for _, st := range p.Parse(text).Statements {
-			if st.SpliceAt < 0 || st.OldAlias != "" || st.NewAlias != "" {
-				continue
-			}
-			add := " RETURNING spliced_here"
-			if st.Returning {
-				add = ", spliced_here"
-			}
-			again := p.Parse(st.Text[:st.SpliceAt] + add + st.Text[st.SpliceAt:])
-			if again.Unread != nil || len(again.Statements) != 1 || !again.Statements[0].Returning {
-				t.Errorf("%q with %q at %d: %v", st.Text, add, st.SpliceAt, again.Unread)
-			}
-			checkMembers(t, p, st)
+			checkSplices(t, p, st)
 		}
+	}
+}
+
+// checkSplices splices into the statement's own verb and into its WITH members.
+func checkSplices(t *testing.T, p *Parser, st *Statement) {
+	t.Helper()
+	checkMembers(t, p, st)
+	if st.SpliceAt < 0 || st.OldAlias != "" || st.NewAlias != "" {
+		return
+	}
+	add := " RETURNING spliced_here"
+	if st.Returning {
+		add = ", spliced_here"
+	}
+	again := p.Parse(st.Text[:st.SpliceAt] + add + st.Text[st.SpliceAt:])
+	if again.Unread != nil || len(again.Statements) != 1 || !again.Statements[0].Returning {
+		t.Errorf("%q with %q at %d: %v", st.Text, add, st.SpliceAt, again.Unread)
 	}
 }
 

@@ -93,6 +93,9 @@ func (f *finder) contents() {
 			if t.kind == kindDollar && g == gradeStatement {
 				continue // a body: searched one level down where it is one, else by itself
 			}
+			if escapeClause(f.text, f.tokens, i) > i {
+				g = max(g, gradeSelf) // with an escape character of its own it may spell anything
+			}
 			if worst = max(worst, g); g != gradeNone {
 				f.add(i)
 			}
@@ -191,7 +194,7 @@ func (f *finder) settings() {
 		for j < len(f.tokens) && f.tokens[j].kind != kindOperator && !f.tokens[j].word(f.text, "TO") {
 			j++
 		}
-		if j == len(f.tokens) || !soundsSecret(f.text[t.to:f.tokens[j].from]) && !containsFold(f.text[t.to:f.tokens[j].from], "conninfo") {
+		if j == len(f.tokens) || !secretSetting(f.text[t.to:f.tokens[j].from]) {
 			continue
 		}
 		for j++; j < len(f.tokens); j += 2 {
@@ -201,6 +204,11 @@ func (f *finder) settings() {
 			}
 		}
 	}
+}
+
+// secretSetting reports whether the value of a setting may be a secret.
+func secretSetting(name string) bool {
+	return (soundsSecret(name) || containsFold(name, "conninfo")) && !containsFold(name, "password_encryption")
 }
 
 // program marks the command of COPY .. PROGRAM where it sounds as if it held a secret.

@@ -86,5 +86,5 @@ func suspicious(sql string) bool {
 		}
 	}
 	// Letters written as escapes may spell any of these words.
-	return strings.Contains(sql, `\`) && (containsFold(sql, "u&") || containsFold(sql, "e'"))
+	return containsFold(sql, "u&'") || strings.Contains(sql, `\`) && containsFold(sql, "e'")
 }

@@ -1,6 +1,9 @@
 package parser
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // What makes a literal a secret:
 //
@@ -99,19 +102,53 @@ func urlWithPassword(s string) bool {
 	}
 }
 
-// hidesLetters reports whether a literal writes ordinary letters as escapes, as only somebody who hides a word would.
+// hidesLetters reports whether a literal writes ordinary letters as escapes, as only somebody who hides a word would:
+// E'\x61', E'\141', E'\u0061', U&'\0061', U&'\+000061'.
 func hidesLetters(literal string) bool {
+	unicode := literal[0]|0x20 == 'u'
 	for i := 0; i+1 < len(literal); i++ {
 		if literal[i] != '\\' {
 			continue
 		}
-		switch c := literal[i+1]; {
-		case c == 'x', c == 'u', c == 'U', c == '+', isHex(c) && c != 'b' && c != 'f':
+		i++
+		rest := literal[i:]
+		var c uint64
+		switch {
+		case unicode && rest[0] == '+':
+			c = leading(rest[1:], 6, 16)
+		case unicode:
+			c = leading(rest, 4, 16)
+		case rest[0] == 'x':
+			c = leading(rest[1:], 2, 16)
+		case rest[0] == 'u':
+			c = leading(rest[1:], 4, 16)
+		case rest[0] == 'U':
+			c = leading(rest[1:], 8, 16)
+		case isDigit(rest[0]):
+			c = leading(rest, 3, 8)
+		}
+		if c < 0x80 && isIdentStart(byte(c)) {
 			return true
 		}
-		i++
 	}
 	return false
+}
+
+// leading reads up to n digits; 0 if there are none.
+func leading(s string, n, base int) uint64 {
+	n = min(n, len(s))
+	for i := range n {
+		if !isHex(s[i]) {
+			n = i
+			break
+		}
+	}
+	for ; n > 0; n-- {
+		if v, err := strconv.ParseUint(s[:n], base, 32); err == nil {
+			return v
+		}
+	}
+	return 0
 }
 
 // callsSecret reports whether a text calls a function that sounds secret.

@@ -72,7 +72,8 @@ var secretTexts = []string{
 	"INSERT INTO log VALUES ('postgres://bob:hunter2@host/db'), ('x')",
 	"COMMENT ON ROLE bob IS 'password=hunter2'",
 	"SELECT E'p\\x61ssword=hunter2'",
-	"NOTIFY c, 'password=hunter2'",
+	"NOTIFY c, 'password=hunter2'", "SELECT U&'p!0061ssword=hunter2' UESCAPE '!'", "SELECT E'p\\141ssword=hunter2'", "SELECT E'p\\u0061ssword=hunter2'",
+	"SELECT U&'p\\+000061ssword=hunter2'",
 	"SELECT * FROM t WHERE a IN ('password=hunter2', 'x')",
 	"EXECUTE p('password=hunter2')",
 }
@@ -142,7 +143,7 @@ func TestNothingElseIsRedacted(t *testing.T) {
 		"UPDATE users SET password = $1 WHERE name = 'bob'", "SELECT password FROM users WHERE name = 'bob'", "INSERT INTO t VALUES ('a=b', 'x')",
 		"CREATE TABLE users (name text DEFAULT 'x', password text)", "ALTER ROLE bob VALID UNTIL '2030-01-01'", "SET search_path = 'a'",
 		"CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS (host 'h', port '1')", "DO $$ BEGIN PERFORM 'x'; END $$", "SELECT 'http://a.b/c?d=e@f'",
-		"CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT password FROM users WHERE name = 'x' $$", "ALTER ROLE bob PASSWORD NULL",
+		"CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT password FROM users WHERE name = 'x' $$", "ALTER ROLE bob PASSWORD NULL", "SELECT U&'\\00e4', E'\\xc3\\xa4\\n\\\\x41', E'\\u00e4'", "SET password_encryption = 'md5'",
 	} {
 		s := p.Parse(text)
 		if s.Unread != nil {

@@ -11,7 +11,8 @@ import (
 //
 // Only queries, writes, EXECUTE and transaction control have one: elsewhere values have a meaning. Numbers that PostgreSQL
 // reads as integers and others get different placeholders; strings with a prefix stay as they are, parameters too but in
-// lists, and so does everything whose value matters: FLOAT(n), UESCAPE 'x', set_config('x', ..).
+// lists, and so does everything whose value matters: FLOAT(n), set_config('x', ..). A
+// statement with a literal that may be a secret has none.
 type skeleton struct {
 	sql    string
 	tokens []token // of the statement
@@ -98,6 +99,9 @@ func (k *skeleton) step(i int) int {
 	if t.literal() && secretLiteral(t.text(k.sql)) {
 		return 0
 	}
+	if t.word(k.sql, "UESCAPE") {
+		return 0
+	}
 	if t.kind == kindMark {
 		switch k.sql[t.from] {
 		case '(', '[':
@@ -128,7 +132,7 @@ func (k *skeleton) plain(i int) {
 	switch {
 	case k.raw:
 	case t.kind == kindString || t.kind == kindDollar:
-		if !k.before(i, "UESCAPE") && (i < 2 || !k.tokens[i-2].word(k.sql, "SET_CONFIG")) {
+		if i < 2 || !k.tokens[i-2].word(k.sql, "SET_CONFIG") {
 			text = holdString
 		}
 	case t.kind == kindInteger:
