@@ -147,6 +147,11 @@ func (a *Applier) Run(ctx context.Context) error {
 			return err
 		}
 		if moved {
+			select {
+			case <-a.kick:
+				a.hurry()
+			default:
+			}
 			continue
 		}
 		select {
@@ -168,23 +173,30 @@ func (a *Applier) closeAll() {
 	a.publish()
 }
 
+// passTime is after how long a pass makes room for retries and for Status.
+const passTime = 200 * time.Millisecond
+
 // pass applies what can be applied now and reports whether anything moved.
 func (a *Applier) pass(ctx context.Context) (moved bool, err error) {
-	a.restride = time.Time{}
-	if changed, err := a.stride(ctx); err != nil {
-		a.o.Logger.Warn("sequences are not set to this node's stride yet", "error", err)
-		a.restride = a.o.Now().Add(a.o.RetryMax)
-	} else if changed {
-		moved = true
+	now := a.o.Now()
+	if !a.restride.After(now) {
+		a.restride = time.Time{}
+		if _, err := a.stride(ctx); err != nil {
+			a.o.Logger.Warn("sequences are not set to this node's stride yet", "error", err)
+			a.restride = now.Add(a.o.RetryMax)
+		}
 	}
 	blocked := map[journal.NodeID]bool{} // not again in this pass
-	now := a.o.Now()
 	for origin, s := range a.stops {
 		if s.retry.After(now) {
 			blocked[origin] = true
 		}
 	}
 	for ctx.Err() == nil {
+		if a.o.Now().Sub(now) > passTime {
+			moved = true // there may be more
+			break
+		}
 		recs, err := a.fetch(blocked)
 		if err != nil {
 			return moved, err
