@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -20,13 +19,7 @@ func (s *session) sealAlone(r *run) (*journal.Intent, error) {
 	if _, err := s.srv.o.Rand.Read(t.marker[:]); err != nil {
 		return nil, fmt.Errorf("make a marker: %w", err)
 	}
-	ahead, ok := any(r.ex).(interface {
-		Ahead(ctx context.Context) (capture.Effect, error)
-	})
-	if !ok {
-		return nil, wrapf(errCatalog, "effects cannot be known ahead")
-	}
-	e, err := ahead.Ahead(s.ctx)
+	e, err := r.ex.Ahead(s.ctx)
 	if err != nil {
 		return nil, wrapf(errCatalog, "%v", err)
 	}

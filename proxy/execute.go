@@ -98,8 +98,16 @@ func (s *session) executeRun(po *portal, rows int32) error {
 	po.run.ended = 0
 	seq := s.q.push(owed{kind: 'E', run: po.run, shape: shapeOf(po.ps.plan), ps: nil})
 	_ = s.bw.Execute(po.name, rows) // sticks
+	if s.tx != nil {
+		if s.askXID(s.tx, po.ps.st); s.tx.ask != nil {
+			seq = s.q.state().pushed
+		}
+	}
 	_ = s.bw.Empty('H')
 	err := s.collect(seq, po.run, false)
+	if s.tx != nil {
+		s.tx.takeXID()
+	}
 	po.fillParams()
 	return err
 }

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"strconv"
 
+	"pgproxy/parser"
 	"pgproxy/proxy/capture"
 	"pgproxy/proxy/wire"
 )
@@ -65,6 +67,26 @@ func (s *session) sendOwn(sql string, types []uint32, formats []int16, args [][]
 	s.q.push(owed{kind: 'C', mode: modeOwn})
 	_ = s.bw.Target('C', 'P', ownPortal)
 	return s.q.state().pushed
+}
+
+// xidSQL asks for the transaction's id, which is information for people only.
+const xidSQL = `SELECT pg_catalog.pg_current_xact_id_if_assigned()`
+
+// askXID sends the question behind a statement that writes, in the same flight.
+func (s *session) askXID(t *tx, st *parser.Statement) {
+	if t == nil || t.xid != 0 || t.ask != nil || st.Class != parser.ClassWrite && st.Class != parser.ClassDDL {
+		return
+	}
+	t.ask = &run{collect: true}
+	s.sendOwn(xidSQL, nil, nil, nil, t.ask)
+}
+
+// takeXID takes the answer.
+func (t *tx) takeXID() {
+	if t.ask != nil && len(t.ask.rows) == 1 && len(t.ask.rows[0]) == 1 && len(t.ask.rows[0][0]) == 8 {
+		t.xid = binary.BigEndian.Uint64(t.ask.rows[0][0])
+	}
+	t.ask = nil
 }
 
 // ownPortal is the portal of own statements. It is named, because the unnamed one may be the client's; it is closed after

@@ -176,6 +176,11 @@ func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 	_ = s.bw.Target('D', 'P', "")
 	seq := s.q.push(owed{kind: 'E', mode: modePlay, shape: sh, run: r})
 	_ = s.bw.Execute("", 0)
+	if plan != nil && s.tx != nil {
+		if s.askXID(s.tx, st); s.tx.ask != nil {
+			seq = s.q.state().pushed
+		}
+	}
 	// Nothing but Flush and Sync may follow a COPY FROM STDIN, and a text that could not be read may be one.
 	if s.tx != nil && s.tx.explicit && len(p.sts) == 1 && !st.CopyStdin && st.Command != "" {
 		s.q.push(owed{kind: 'C', mode: modeOwn})
@@ -187,6 +192,9 @@ func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 		p.open, s.segment = true, true
 	}
 	err := s.collect(seq, r, true)
+	if s.tx != nil {
+		s.tx.takeXID()
+	}
 	if err == nil && s.tx != nil && plan != nil {
 		return r, s.finish(s.tx, r)
 	}

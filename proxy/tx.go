@@ -24,6 +24,7 @@ type tx struct {
 	bytes    int64 // of images, about
 	schema   bool  // it changed the schema
 	xid      uint64
+	ask      *run      // the question for it, while it is under way
 	pending  []*portal // executed in part: drained before the commit
 }
 
