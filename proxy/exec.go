@@ -41,6 +41,7 @@ func (s *session) collect(seq uint64, r *run, play bool) error {
 				return err
 			}
 		case errors.Is(err, errServerFailed):
+			s.own.doubt() // own statements behind the failure were skipped
 			if f := s.q.take(); f != nil {
 				return f
 			}
