@@ -20,7 +20,7 @@ import (
 // checked in each).
 const (
 	crashRounds   = 55
-	journalRounds = 10
+	journalRounds = 28
 )
 
 // hitTime is how long a fault point may take to be reached under load; after that the process is killed where it is.
@@ -138,9 +138,15 @@ func (c *crash) round(number int) {
 	c.t.Helper()
 	what, victim := c.next(), c.rand.IntN(len(c.Nodes))
 	n := c.Nodes[victim]
-	c.t.Logf("round %d: %s at %s", number, what, n.Name)
-	stop := c.load(3)
+	defer func() {
+		if c.t.Failed() {
+			c.t.Logf("it was in round %d: %s at %s", number, what, n.Name)
+		}
+	}()
+	begin := time.Now()
+	everywhere, here := c.load(1), c.load(2, victim)
 	c.progress(2)
+	loaded := time.Since(begin)
 	switch {
 	case strings.HasPrefix(what, "recover."):
 		c.diesRecovering(n, what)
@@ -149,12 +155,14 @@ func (c *crash) round(number int) {
 	default:
 		c.happen(n, what)
 	}
+	happened := time.Since(begin)
 	c.progress(2)
-	stop()
+	everywhere()
+	here()
+	stopped := time.Since(begin)
 	c.check(number%journalRounds == journalRounds-1)
-	if c.t.Failed() {
-		c.t.Fatalf("round %d (%s at %s) failed", number, what, n.Name)
-	}
+	c.t.Logf("round %d: %s at %s (loaded %.1f s, happened %.1f s, went on %.1f s, checked %.1f s)", number, what, n.Name,
+		loaded.Seconds(), happened.Seconds(), stopped.Seconds(), time.Since(begin).Seconds())
 }
 
 // diesAt restarts a proxy so that it kills itself at a fault point, and then in good health.

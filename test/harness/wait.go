@@ -16,8 +16,12 @@ type T interface {
 	Failed() bool
 }
 
-// waitPoll is how often a condition is looked at. It is the one place of the test room that lets time pass.
-const waitPoll = 20 * time.Millisecond
+// How often a condition is looked at: ever more rarely, because many conditions start a process. It is the one place of the
+// test room that lets time pass.
+const (
+	firstPoll = 10 * time.Millisecond
+	lastPoll  = 250 * time.Millisecond
+)
 
 // WaitFor waits until cond says true, and fails the test with what was waited for, and the last thing that cond told,
 // when the deadline has passed. cond returns a note on how far things are.
@@ -31,7 +35,7 @@ func WaitFor(t T, deadline time.Duration, what string, cond func() (done bool, n
 // Wait is WaitFor without a test to fail.
 func Wait(deadline time.Duration, cond func() (done bool, note string)) (note string, ok bool) {
 	end := time.Now().Add(deadline)
-	for {
+	for poll := firstPoll; ; poll = min(poll*3/2, lastPoll) {
 		done, note := cond()
 		if done {
 			return note, true
@@ -39,7 +43,7 @@ func Wait(deadline time.Duration, cond func() (done bool, note string)) (note st
 		if time.Now().After(end) {
 			return note, false
 		}
-		time.Sleep(waitPoll)
+		time.Sleep(poll)
 	}
 }
 

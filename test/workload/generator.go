@@ -93,8 +93,17 @@ func (c *client) run(ctx context.Context, stop <-chan struct{}) {
 			}
 			continue
 		}
-		c.operate(ctx, c.kinds[c.rand.IntN(len(c.kinds))])
+		c.operate(ctx, c.draw())
 	}
+}
+
+// draw picks what to do next; what is heavy comes more rarely.
+func (c *client) draw() kind {
+	k := c.kinds[c.rand.IntN(len(c.kinds))]
+	if k.heavy && c.rand.IntN(4) > 0 {
+		k = c.kinds[c.rand.IntN(len(c.kinds))]
+	}
+	return k
 }
 
 func (c *client) connected(ctx context.Context) bool {

@@ -13,6 +13,7 @@ import (
 type kind struct {
 	name        string
 	more, never int // further ids that the operation needs
+	heavy       bool
 	do          func(ctx context.Context, c *client, op *Operation) (committing bool, err error)
 }
 
@@ -38,8 +39,8 @@ func kinds() []kind {
 		{name: "touch", do: touch},
 		{name: "gone", do: gone},
 		{name: "keyless", do: keyless},
-		{name: "large", do: large},
-		{name: "ddl", do: ddl},
+		{name: "large", heavy: true, do: large},
+		{name: "ddl", heavy: true, do: ddl},
 	}
 }
 
