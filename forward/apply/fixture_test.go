@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"pgproxy/journal"
+	"pgproxy/journal/hlc"
 	"pgproxy/test/harness"
 )
 
@@ -22,6 +23,7 @@ type world struct {
 	t      testing.TB
 	server *harness.Server
 	nodes  []*node
+	last   hlc.Time // of the last transaction of any node
 }
 
 func newWorld(t testing.TB, major int, names ...string) *world {
@@ -282,10 +284,16 @@ func (t *tx) commit() journal.ID {
 		return journal.ID{}
 	}
 	t.End = time.Now()
+	if last := t.n.w.last; last != 0 { // two nodes may write within one tick: the order of the test is to be the global one
+		if err := t.n.j.Clock().Observe(last); err != nil {
+			t.n.w.t.Fatal(err)
+		}
+	}
 	in, err := t.n.j.Seal(context.Background(), t.Tx)
 	if err != nil {
 		t.n.w.t.Fatal(err)
 	}
+	t.n.w.last = in.Record().HLC
 	t.n.exec("COMMIT")
 	if err := in.Commit(); err != nil {
 		t.n.w.t.Fatal(err)
