@@ -22,9 +22,11 @@ type Status struct {
 	Conflicts   int64             `json:"conflicts"`
 	// NotReplicated counts writes that are recorded but whose effect could not be captured.
 	NotReplicated int64         `json:"not_replicated"`
-	Clients       int64         `json:"clients"`
+	Logins        int64         `json:"logins"` // of clients, since the start
 	Peers         []Peer        `json:"peers"`
 	Streams       []Stream      `json:"streams"` // origins whose records cannot be applied here at present
+	Waiting       []Waiting     `json:"waiting"` // origins whose records wait for another origin's
+	Warnings      []string      `json:"warnings"`
 	Journal       JournalStatus `json:"journal"`
 }
 
@@ -59,6 +61,14 @@ type Stream struct {
 	Table    string    `json:"table,omitempty"`
 	Since    time.Time `json:"since"`
 	Tries    int       `json:"tries"`
+}
+
+// Waiting is an origin whose records are here and not applied yet, without being stopped themselves.
+type Waiting struct {
+	Origin  string `json:"origin"`
+	Seq     uint64 `json:"seq"`             // the next record to apply
+	Records uint64 `json:"records"`         // how many wait
+	Needs   string `json:"needs,omitempty"` // ORIGIN/SEQ that its author knew and this database lacks
 }
 
 // JournalStatus is the journal's size and health.

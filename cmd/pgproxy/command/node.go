@@ -145,7 +145,12 @@ func (n *node) makeRooms(context.Context) error {
 }
 
 // writable says why clients' writes are refused, if they are.
-func (n *node) writable() error { return n.forwarder.WritableErr() }
+func (n *node) writable() error {
+	if err := n.forwarder.WritableErr(); err != nil {
+		return err
+	}
+	return n.applier.WritableErr()
+}
 
 // resolve settles what the last start left open, before apply reads rows that a late commit could still change.
 func (n *node) resolve(ctx context.Context) error {
@@ -176,9 +181,36 @@ func (n *node) join(ctx context.Context) error {
 	return nil
 }
 
-func (n *node) runApply(context.Context) error {
+// sequencesTime is how long a start waits for the sequences to get this node's stride, before it takes clients all the same:
+// their writes are refused until then.
+const sequencesTime = 20 * time.Second
+
+func (n *node) runApply(ctx context.Context) error {
 	n.run("apply", n.applier.Run)
-	return nil
+	if n.forwarder.WritableErr() != nil {
+		return nil // no member yet, so no number to stride by
+	}
+	const look = 10 * time.Millisecond
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	late := time.NewTimer(sequencesTime)
+	defer late.Stop()
+	for {
+		err := n.applier.WritableErr()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late.C:
+			n.log.Warn("writes are refused for now", "reason", err)
+			return nil
+		case err := <-n.failed:
+			return admin.Fail(admin.ExitError, "", "node %s: %w", n.set.Node, err)
+		case <-tick.C:
+		}
+	}
 }
 
 func (n *node) takeClients(context.Context) error {

@@ -3,9 +3,13 @@ package command
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"pgproxy/cmd/pgproxy/admin"
+	"pgproxy/forward/apply"
 	"pgproxy/journal"
 )
 
@@ -14,7 +18,7 @@ func (n *node) Status(ctx context.Context) admin.Status {
 	id := n.journal.Identity()
 	s := admin.Status{
 		Node: id.Name, NodeID: id.Node.String(), Number: id.Number, Incarnation: id.Incarnation, Version: Version(), Started: n.started.UTC(),
-		Listen: n.listenNames(), Peers: []admin.Peer{}, Streams: []admin.Stream{},
+		Listen: n.listenNames(), Peers: []admin.Peer{}, Streams: []admin.Stream{}, Waiting: []admin.Waiting{}, Warnings: []string{},
 	}
 	s.State, _ = n.state.Load().(string)
 	if !id.Cluster.IsZero() {
@@ -56,13 +60,58 @@ func (n *node) roomsStatus(ctx context.Context, s *admin.Status, names map[journ
 			Acked: named(p.Acked, names), LagSeconds: p.LagSeconds, LastError: p.LastError}
 		s.Peers = append(s.Peers, peer)
 	}
-	for _, st := range n.applier.Status().Stopped {
+	s.Logins = n.server.Metrics().Logins.Load()
+	applied := n.applier.Status()
+	s.Warnings = append(s.Warnings, n.warnings(&applied)...)
+	s.Waiting = append(s.Waiting, n.waiting(&applied, names)...)
+	for _, st := range applied.Stopped {
 		if st.Brief && n.c.Now().Sub(st.Since) < briefStop {
 			continue
 		}
 		s.Streams = append(s.Streams, admin.Stream{Origin: originName(names, st.Origin), Seq: st.Seq, Reason: st.Reason, SQLState: st.SQLState,
 			Database: st.Database, Table: st.Table, Since: st.Since.UTC(), Tries: st.Tries})
 	}
+}
+
+// warnings are what does not stand in the way now and may surprise later.
+func (n *node) warnings(a *apply.Status) []string {
+	var out []string
+	for _, database := range slices.Sorted(maps.Keys(a.Replica)) {
+		if !a.Replica[database] {
+			out = append(out, fmt.Sprintf("database %s: triggers and foreign keys run again for applied rows; as a superuser: GRANT SET ON PARAMETER "+
+				"session_replication_role TO %s", database, n.upstream.config.User))
+		}
+	}
+	return append(out, a.Sequences...)
+}
+
+// waiting finds the origins whose next record is held up by another origin's.
+func (n *node) waiting(a *apply.Status, names map[journal.NodeID]string) []admin.Waiting {
+	stopped := map[journal.NodeID]bool{n.journal.Identity().Node: true}
+	for _, st := range a.Stopped {
+		stopped[st.Origin] = true
+	}
+	stored := n.journal.Stored()
+	have := a.Applied.Clone()
+	own := n.journal.Identity().Node
+	have[own] = max(have[own], stored[own])
+	var out []admin.Waiting
+	for origin, seq := range stored {
+		if stopped[origin] || seq <= have[origin] {
+			continue
+		}
+		w := admin.Waiting{Origin: originName(names, origin), Seq: have[origin] + 1, Records: seq - have[origin]}
+		if r, err := n.journal.Record(journal.ID{Origin: origin, Seq: w.Seq}); err == nil {
+			for other, knew := range r.Knew {
+				if other != origin && knew > have[other] {
+					w.Needs = fmt.Sprintf("%s/%d", originName(names, other), have[other]+1)
+				}
+			}
+		}
+		out = append(out, w)
+	}
+	slices.SortFunc(out, func(x, y admin.Waiting) int { return strings.Compare(x.Origin, y.Origin) })
+	return out
 }
 
 // briefStop is how long a stream may wait for another transaction before status shows it.
@@ -107,7 +156,7 @@ func stoppedStatus(dir *dataDir, path string) (admin.Status, error) {
 	}
 	defer r.Close()
 	stats := r.Stats()
-	s := admin.Status{State: "stopped", Version: Version(), Listen: []string{}, Peers: []admin.Peer{}, Streams: []admin.Stream{},
+	s := admin.Status{State: "stopped", Version: Version(), Listen: []string{}, Peers: []admin.Peer{}, Streams: []admin.Stream{}, Waiting: []admin.Waiting{}, Warnings: []string{},
 		Applied: map[string]uint64{}, Stored: map[string]uint64{}, InDoubt: stats.InDoubt, Conflicts: stats.Conflicts, NotReplicated: stats.NotReplicated,
 		Journal: admin.JournalStatus{Bytes: stats.Bytes, Records: stats.Records, Transactions: stats.Transactions}}
 	id := r.Identity()

@@ -90,7 +90,7 @@ func (c *cli) printStatus(s admin.Status) error {
 		fmt.Fprintf(&b, "%-11s %s\n", name, audit.Line(fmt.Sprintf(format, args...)))
 	}
 	line("node", "%s (%s), number %d of cluster %s, start %d", s.Node, s.State, s.Number, short(s.Cluster), s.Incarnation)
-	line("clients", "%d on %s", s.Clients, strings.Join(s.Listen, ", "))
+	line("clients", "on %s, %d logins since the start", strings.Join(s.Listen, ", "), s.Logins)
 	upstream := "not reachable: " + s.Upstream.Error
 	if s.Upstream.Reachable {
 		upstream = "PostgreSQL " + s.Upstream.Version
@@ -107,6 +107,16 @@ func (c *cli) printStatus(s admin.Status) error {
 	line("agreement", "%d conflicts, %d writes not replicated", s.Conflicts, s.NotReplicated)
 	for _, st := range s.Streams {
 		line("STOPPED", "%s/%d cannot be applied here since %s: %s", st.Origin, st.Seq, st.Since.UTC().Format(time.DateTime), st.Reason)
+	}
+	for _, w := range s.Waiting {
+		what := fmt.Sprintf("%d records of %s, from %s/%d on, are about to be applied", w.Records, w.Origin, w.Origin, w.Seq)
+		if w.Needs != "" {
+			what = fmt.Sprintf("%d records of %s: %s/%d waits for %s", w.Records, w.Origin, w.Origin, w.Seq, w.Needs)
+		}
+		line("waiting", "%s", what)
+	}
+	for _, w := range s.Warnings {
+		line("WARNING", "%s", w)
 	}
 	b.WriteByte('\n')
 	if _, err := fmt.Fprint(c.Stdout, b.String()); err != nil {
