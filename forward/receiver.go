@@ -108,8 +108,7 @@ func (l *link) beginBatch(b *peerpb.Batch) error {
 		in.part = make([]byte, 0, min(in.size, peerpb.MaxChunk))
 		return nil
 	}
-	l.busy.Store(true)
-	defer l.busy.Store(false)
+	defer l.occupied()()
 	select {
 	case l.f.large <- struct{}{}:
 		in.large = true
@@ -138,6 +137,17 @@ func (l *link) unzip(data []byte) ([]byte, error) {
 	return out, nil
 }
 
+// occupied tells the watchdog that the reader waits for this node itself; the function that it returns ends that, and
+// the other end's silence counts from then on.
+func (l *link) occupied() func() {
+	l.busy.Store(true)
+	return func() {
+		now := l.f.o.Now()
+		l.heard.Store(&now)
+		l.busy.Store(false)
+	}
+}
+
 // enqueue hands a whole batch to the storer, and waits while there is no room.
 func (l *link) enqueue(payload []byte) error {
 	recs := make([]journal.Raw, 0, 64)
@@ -150,8 +160,7 @@ func (l *link) enqueue(payload []byte) error {
 		has[r.ID.Origin] = max(has[r.ID.Origin], r.ID.Seq)
 	}
 	l.f.fault("receive.read")
-	l.busy.Store(true)
-	defer l.busy.Store(false)
+	defer l.occupied()()
 	for {
 		l.mu.Lock()
 		if l.in.bytes == 0 || l.in.bytes+len(payload) <= l.f.o.Limits.QueueBytes {
