@@ -53,7 +53,7 @@ type node struct {
 	taking atomic.Bool
 }
 
-// go runs a part of the node until close; its end before that is a failure of the node.
+// run runs a part of the node until close; its end before that is a failure of the node.
 func (n *node) run(name string, f func(context.Context) error) {
 	n.wait.Add(1)
 	go func() {
@@ -95,11 +95,28 @@ func (n *node) openJournal(ctx context.Context) error {
 	}
 	n.journal = j
 	id := j.Identity()
+	n.run("journal", n.watchJournal)
 	n.log.Info("journal opened", "node", id.Name, "node_id", id.Node.String(), "incarnation", id.Incarnation, "in_doubt", len(j.InDoubt()))
 	if !n.set.JournalSync {
 		n.log.Warn("journal-sync is off: a power cut can lose acknowledged writes")
 	}
 	return nil
+}
+
+// watchJournal returns when the journal has failed for good: the node must end, and read what is there at its next start.
+func (n *node) watchJournal(ctx context.Context) error {
+	wake, stop := n.journal.Watch()
+	defer stop()
+	for {
+		if err := n.journal.Err(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wake:
+		}
+	}
 }
 
 func (n *node) openAdmin(context.Context) error {

@@ -124,8 +124,13 @@ func originName(names map[journal.NodeID]string, node journal.NodeID) string {
 	return node.String()
 }
 
+// lookTimeout is how long status waits for the database: a status that hangs helps nobody.
+const lookTimeout = 3 * time.Second
+
 func (n *node) upstreamStatus(ctx context.Context) admin.Upstream {
 	u := admin.Upstream{Address: n.upstream.address(), User: n.upstream.config.User, Version: n.upstream.version}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	conn, err := n.upstream.connect(ctx, "")
 	if err != nil {
 		u.Error = unwrapConnect(err).Error()

@@ -19,6 +19,7 @@ const exitInterrupted = 130
 func Main(args []string, env Environment) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return Run(ctx, args, env)
 }
 
