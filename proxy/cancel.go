@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"pgproxy/proxy/wire"
 )
@@ -38,6 +39,9 @@ func (k *keys) get(key string) *session {
 	return k.m[key]
 }
 
+// cancelTimeout bounds a cancel request: the session it means cannot commit meanwhile.
+const cancelTimeout = 5 * time.Second
+
 // maxCancel is the largest cancel request in bytes: 256 bytes of key and the fixed part.
 const maxCancel = 12 + 256
 
@@ -53,7 +57,7 @@ func (s *Server) cancel(c net.Conn, st *wire.Startup) {
 		return
 	}
 	defer ss.guard.RUnlock()
-	ctx, stop := context.WithTimeout(context.Background(), s.o.LoginTimeout)
+	ctx, stop := context.WithTimeout(context.Background(), cancelTimeout)
 	defer stop()
 	b, err := s.dial(ctx)
 	if err != nil {

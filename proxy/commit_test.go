@@ -322,3 +322,65 @@ func TestPreparedTransaction(t *testing.T) {
 		}
 	}
 }
+
+// TestMarkersPruned: old rows go, the highest stays, and an intent of that age is not fenced any more.
+func TestMarkersPruned(t *testing.T) {
+	pg := harness.Postgres(t)
+	r := newRig(t, pg, nil)
+	c := r.client("postgres")
+	must(t, c, "CREATE TABLE t (id int)")
+	for i := range 5 {
+		must(t, c, fmt.Sprintf("INSERT INTO t VALUES (%d)", i))
+	}
+	exec(t, pg, "postgres", "UPDATE pgproxy.marker SET at = now() - interval '2 days'")
+	must(t, c, "INSERT INTO t VALUES (6)")
+	n, err := r.server.PruneMarkers(context.Background(), "postgres")
+	if err != nil || n != 6 {
+		t.Fatalf("%d markers deleted: %v", n, err)
+	}
+	got := exec(t, pg, "postgres", "SELECT (SELECT string_agg(seq::text, ',') FROM pgproxy.marker), (SELECT seq FROM pgproxy.horizon)")[0]
+	if got[0] != "7" || got[1] != "6" {
+		t.Errorf("markers %s, horizon %s", got[0], got[1])
+	}
+}
+
+// TestReplanned: a prepared statement follows what changed since it was prepared.
+func TestReplanned(t *testing.T) {
+	pg := harness.Postgres(t)
+	r := newRig(t, pg, nil)
+	c := r.client("postgres")
+	ctx := context.Background()
+	must(t, c, "CREATE TABLE t (id int PRIMARY KEY, v text)")
+	must(t, c, "CREATE ROLE writer; GRANT INSERT ON t TO writer; CREATE TABLE log (id int)", pgx.QueryExecModeSimpleProtocol)
+	if _, err := c.Prepare(ctx, "ins", "INSERT INTO t VALUES ($1, $2)"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, c, "ins", 1, "a")
+	must(t, c, "SET ROLE writer") // may not SELECT: no RETURNING any more
+	must(t, c, "ins", 2, "b")
+	must(t, c, "RESET ROLE")
+	must(t, c, "ALTER TABLE t ADD COLUMN w int DEFAULT 7")
+	must(t, c, "ins", 3, "c")
+	must(t, c, "CREATE TEMP TABLE t (id int, v text)")
+	must(t, c, "ins", 4, "temporary")
+	must(t, c, "DROP TABLE pg_temp.t")
+	must(t, c, "ins", 5, "d")
+	var got []string
+	await(t, "records", func() bool {
+		got = nil
+		for _, it := range r.records() {
+			for _, st := range it.Record.Tx.Statements {
+				if strings.HasPrefix(st.Query, "INSERT") && it.Record.Seq != 0 {
+					got = append(got, fmt.Sprintf("%d/%d", st.Capture, len(st.Changes)))
+				}
+			}
+		}
+		return len(got) == 4
+	})
+	if got[0] != "1/1" || got[2] != "1/1" || got[3] != "1/1" {
+		t.Errorf("captures: %v", got)
+	}
+	if n := exec(t, pg, "postgres", "SELECT count(*) FROM t")[0][0]; n != "4" {
+		t.Errorf("%s rows", n)
+	}
+}

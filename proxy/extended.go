@@ -55,6 +55,9 @@ func (s *session) onParse() error {
 		return s.bw.Frame('P', body)
 	}
 	ps, err := s.prepare(&p)
+	if err == nil && ps.st != nil && !s.room() {
+		err = errTooManyNames
+	}
 	if err != nil {
 		return s.refuse(err)
 	}
@@ -109,7 +112,7 @@ func (s *session) prepare(p *wire.Parse) (*prepared, error) {
 			ps.plan = plan
 		}
 	}
-	if ps.plan != nil || s.notable(st) {
+	if s.notable(st) {
 		ps.st = st
 	}
 	return ps, nil
@@ -133,7 +136,7 @@ func (s *session) passes(st *parser.Statement) bool {
 
 // notable reports whether a statement that is not held must still be known when it is executed.
 func (s *session) notable(st *parser.Statement) bool {
-	return st.Class == parser.ClassTransaction || st.AltersSession || st.AltersSchema || st.DropsPrepared
+	return !s.passes(st) || st.Class == parser.ClassTransaction || st.AltersSession || st.AltersSchema || st.DropsPrepared
 }
 
 // plan asks capture. Where it must query in the client's session, nothing may be owed; nil in a failed transaction, where
@@ -180,6 +183,9 @@ func (s *session) define(name string, ps *prepared) {
 	s.stmts[name] = ps
 }
 
+// room reports whether one more name can be kept.
+func (s *session) room() bool { return len(s.stmts) < s.srv.o.MaxPrepared }
+
 // onBind passes Bind; that of a captured statement is read for its parameters, and its result formats are made right.
 func (s *session) onBind() error {
 	if len(s.stmts) == 0 && len(s.portals) == 0 {
@@ -206,12 +212,45 @@ func (s *session) onBind() error {
 	if len(s.portals) >= s.srv.o.MaxPrepared {
 		return s.refuse(errTooManyNames)
 	}
+	if ps, err = s.replan(ps); err != nil {
+		return s.refuse(err)
+	}
 	po := &portal{name: string(portalName), ps: ps}
 	s.portals[po.name] = po
 	if ps.plan == nil {
 		return s.forward(owed{kind: 'B'})
 	}
 	return s.bindHeld(po)
+}
+
+// replan decides once more about a prepared statement: roles, names, triggers or rights may have changed since Parse. Where
+// another text must run, the statement is prepared again under its name.
+func (s *session) replan(ps *prepared) (*prepared, error) {
+	if s.passes(ps.st) || s.q.state().failed || s.inFailed() {
+		return ps, nil
+	}
+	plan, err := s.plan(ps.st)
+	if err != nil || plan == nil || plan == ps.plan || !plan.Hold && ps.plan == nil {
+		return ps, err
+	}
+	was, is := ps.st.Text, plan.Text
+	if ps.plan != nil {
+		was = ps.plan.Text
+	}
+	again := *ps
+	again.plan = plan
+	if !plan.Hold {
+		again.plan, is = nil, ps.st.Text
+	}
+	s.stmts[ps.name] = &again
+	if was == is {
+		return &again, nil
+	}
+	s.q.push(owed{kind: 'C', mode: modeOwn})
+	_ = s.bw.Target('C', 'S', ps.name) // sticks, as all writes here
+	s.q.push(owed{kind: 'P', mode: modeOwn})
+	_ = s.bw.Parse(wire.Parse{Name: ps.name, Text: ps.text[:ps.st.Offset] + is, Types: ps.types})
+	return &again, nil
 }
 
 func (s *session) bindHeld(po *portal) error {

@@ -56,23 +56,26 @@ func (r *Resolver) Wake() {
 	}
 }
 
-// Run settles intents until ctx is done: those found at the start, and those that sessions leave behind.
+// Run settles intents until ctx is done: those found at the start, and those that sessions leave behind. Old marker rows are
+// deleted meanwhile.
 func (r *Resolver) Run(ctx context.Context) error {
+	go r.srv.prune(ctx)
 	delay := resolveFirst
 	for {
 		left := r.Pass(ctx)
-		var again <-chan time.Time
+		wait := time.Duration(1<<63 - 1)
 		if left > 0 {
-			t := time.NewTimer(delay)
-			defer t.Stop()
-			again = t.C
+			wait = delay
 			delay = min(2*delay, resolveLast)
 		}
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			t.Stop()
 			return ctx.Err()
-		case <-again:
+		case <-t.C:
 		case <-r.wake:
+			t.Stop()
 			delay = resolveFirst
 		}
 	}

@@ -21,8 +21,7 @@ type prepared struct {
 	failed bool              // it did not take effect (told by the queue)
 	closed bool              // stands for a Close
 	prev   *prepared         // what the name meant before
-	epoch  uint64
-	text   string // as the client wrote it, whole
+	text   string            // as the client wrote it, whole
 }
 
 // live gives what a name means now: failed definitions do not count.
