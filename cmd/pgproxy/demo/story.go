@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"pgproxy/audit"
+	"pgproxy/cmd/pgproxy/admin"
 )
 
 // arriveTimeout is how long a write may take to reach the other nodes.
@@ -67,9 +68,24 @@ func (d *demo) cutOff(ctx context.Context) error {
 	d.heading("The network of c is cut")
 	d.setCut(true)
 	c := d.nodes[2]
-	return until(ctx, arriveTimeout, "c notices", func() error {
-		return c.proxy.alive()
+	client := admin.NewClient(c.dataDir)
+	err := until(ctx, arriveTimeout, "c notices", func() error {
+		s, _, err := client.Status(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range s.Peers {
+			if p.Connected {
+				return fmt.Errorf("its link to %s stands", p.Name)
+			}
+		}
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(d.Out, "  clients ── pgproxy c ── PostgreSQL c        (a and b are out of reach)")
+	return nil
 }
 
 func (d *demo) writeOnAllSides(ctx context.Context) error {
