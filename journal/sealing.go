@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // sealBatch is the number of keys that sealing writes in one transaction, so that its memory stays bounded.
@@ -51,7 +52,7 @@ type sealWriter struct {
 func (w *sealWriter) begin() error {
 	return w.g.db.Update(func(tx *bolt.Tx) error {
 		for _, name := range indexBuckets {
-			if err := tx.DeleteBucket(name); err != nil && !errors.Is(err, bolt.ErrBucketNotFound) {
+			if err := tx.DeleteBucket(name); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
 				return err
 			}
 			if _, err := tx.CreateBucket(name); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Names inside a segment file. They are part of the format.
@@ -154,7 +155,7 @@ func openSegmentReadOnly(path string) (*segment, error) {
 }
 
 func openError(path string, err error) error {
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return fmt.Errorf("open %s: %w", path, ErrLocked)
 	}
 	return fmt.Errorf("open %s: %w", path, err)
@@ -173,7 +174,7 @@ func (s *segment) next() uint64 { return s.end.Load() }
 // f must not keep any bytes.
 func (s *segment) view(f func(tx *bolt.Tx) error) error {
 	err := guard(s.path, func() error { return s.db.View(f) })
-	if errors.Is(err, bolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}
 	return err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"sync"
 )
 
@@ -24,15 +23,6 @@ type shelf struct {
 	published uint64
 	bytes     int64 // of all files
 	cache     *cache
-}
-
-// segmentOf gives the segment that holds position p. The caller holds mu.
-func (s *shelf) segmentOf(p uint64) (*segment, bool) {
-	i := sort.Search(len(s.segments), func(i int) bool { return s.segments[i].first > p })
-	if i == 0 || p >= s.segments[i-1].next() {
-		return nil, false
-	}
-	return s.segments[i-1], true
 }
 
 // last gives the segment that is written to. The caller holds mu.

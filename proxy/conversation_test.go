@@ -22,8 +22,6 @@ type peer struct {
 	w   *wire.Writer
 	key []byte
 	log []string
-	// names of volatile values, so that two runs can be compared
-	tables map[uint32]string
 }
 
 // dialPeer logs in as postgres.

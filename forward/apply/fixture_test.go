@@ -49,7 +49,6 @@ type node struct {
 	j     *journal.Journal
 	a     *Applier
 	c     *pgx.Conn
-	rels  []journal.Relation
 	fault func(string)
 	stop  func()
 }
