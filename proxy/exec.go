@@ -17,7 +17,10 @@ const noPortal = "pgproxy.refused"
 
 // newRun begins the capture of one execution.
 func (s *session) newRun(plan *capture.Plan, st *parser.Statement, params []journal.Param) *run {
-	r := &run{st: st, params: params, start: s.srv.o.Now()}
+	r := &run{st: st, params: params, start: s.srv.o.Now(), limit: s.srv.o.MaxTx}
+	if s.tx != nil {
+		r.limit -= s.tx.bytes
+	}
 	if plan != nil && plan.Hold {
 		if st.Command == "" {
 			st = nil // it could not be read

@@ -324,6 +324,11 @@ func (p *player) fail(reason error) error {
 	}
 	if t := s.tx; t != nil && !t.explicit {
 		s.attempt(t, journal.OutcomeAborted)
+		if !s.q.state().failed { // a Sync would commit what the server has no fault to find with
+			if err := s.poison(); err != nil {
+				return err
+			}
+		}
 		if err := s.sync(); err != nil {
 			return err
 		}
