@@ -114,8 +114,8 @@ func (f *Forwarder) admitted(ctx context.Context, l *link, m journal.Member, at 
 	if err := f.j.Clock().Observe(hlc.Time(at)); err != nil {
 		return fmt.Errorf("peer's clock: %w", err)
 	}
-	f.member.hold()
-	defer f.member.joined.ring()
+	f.member.setLeaving(true)
+	defer f.member.setLeaving(false)
 	if err := f.dissolve(ctx); err != nil {
 		return err
 	}

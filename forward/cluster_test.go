@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long anything that must happen may take on a loaded machine.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // eventually waits until ok gives "" and fails with its last complaint otherwise.
 func eventually(t testing.TB, ok func() string) {

@@ -54,6 +54,9 @@ type link struct {
 	flushed   notice      // control frames were sent
 	asked     askers
 
+	intro sync.Mutex // held while this node introduces itself, so that hellos leave in the order in which they were true
+	said  saying     // in the last hello; guarded by intro
+
 	mu      sync.Mutex // guards what follows
 	remote  *hello     // nil until accepted
 	joining bool       // Join was sent and not answered
@@ -231,7 +234,7 @@ func (e *goodbyeError) Error() string { return e.message }
 func (l *link) read() error {
 	defer l.releaseReader()
 	if l.dialed {
-		l.post(&peerpb.Frame{Body: &peerpb.Frame_Hello{Hello: l.f.hello(l.expect)}})
+		l.introduce()
 	}
 	for {
 		frame, err := l.stream.Recv()
@@ -269,6 +272,9 @@ func (l *link) handle(frame *peerpb.Frame) error {
 	switch b := frame.GetBody().(type) {
 	case *peerpb.Frame_Ping:
 		l.onPing(b.Ping)
+		if !l.peerNode().IsZero() && !l.isSettled() {
+			l.evaluate() // what this node is may have changed, and who waits is pinged all the time
+		}
 		return nil
 	case *peerpb.Frame_Goodbye:
 		return &goodbyeError{b.Goodbye.GetReason(), b.Goodbye.GetMessage()}

@@ -49,7 +49,7 @@ func (l *link) onHello(p *peerpb.Hello) error {
 	l.log = l.f.log.With("peer", h.name)
 	l.f.met(l, h)
 	if !l.dialed {
-		l.post(&peerpb.Frame{Body: &peerpb.Frame_Hello{Hello: l.f.hello("")}})
+		l.introduce()
 	}
 	l.evaluate()
 	return nil
@@ -61,13 +61,46 @@ func (l *link) setRemote(h *hello) {
 	l.mu.Unlock()
 }
 
+// saying is the part of a hello that decides who joins whom.
+type saying struct {
+	cluster journal.NodeID
+	alone   bool
+}
+
+// introduce sends a hello.
+func (l *link) introduce() {
+	l.intro.Lock()
+	defer l.intro.Unlock()
+	l.introduceLocked()
+}
+
+func (l *link) introduceLocked() {
+	h := l.f.hello(l.expect)
+	l.said = saying{alone: h.Alone}
+	copy(l.said.cluster[:], h.Cluster)
+	l.post(&peerpb.Frame{Body: &peerpb.Frame_Hello{Hello: h}})
+}
+
+// current says again who this node is if that has changed, and gives what was said last. Both ends decide by what both
+// have said, not by what they know of themselves: so they come to one result.
+func (l *link) current() saying {
+	l.intro.Lock()
+	defer l.intro.Unlock()
+	if now := (saying{l.f.j.Identity().Cluster, l.f.alone()}); now != l.said {
+		l.introduceLocked()
+	}
+	return l.said
+}
+
 // evaluate looks at what both ends are and goes on if it can. Called by the reader.
 func (l *link) evaluate() {
 	l.mu.Lock()
 	h := l.remote
 	l.mu.Unlock()
 	me := l.f.j.Identity()
-	side, ok := joins(me, l.f.alone(), h)
+	said := l.current()
+	me.Cluster = said.cluster
+	side, ok := joins(me, said.alone, h)
 	switch {
 	case !ok:
 		err := clustersError(me, h)

@@ -2,13 +2,11 @@ package forward
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 
-	"pgproxy/forward/peerpb"
 	"pgproxy/journal"
 )
 
@@ -22,82 +20,15 @@ type membership struct {
 
 	admit sync.Mutex // one admission, founding or joining step at a time
 
-	mu       sync.Mutex
-	joiner   *link // the link over which admission is asked for
-	settling bool  // this node has become a member, and Options.Joined has not succeeded since
-	trouble  error // of its last try
-	joined   bell
+	mu      sync.Mutex
+	joiner  *link // the link over which admission is asked for
+	leaving bool  // this node is about to give up a cluster of its own: nothing may be written meanwhile
 }
 
-func newMembership(f *Forwarder) *membership { return &membership{f: f, joined: newBell()} }
+func newMembership(f *Forwarder) *membership { return &membership{f: f} }
 
-// run founds the cluster, if that is this node's part, and prepares this node for writing whenever it has become a
-// member.
+// run founds the cluster, if that is this node's part and nobody else is found in time. It returns when that is decided.
 func (m *membership) run(ctx context.Context) error {
-	if err := m.begin(ctx); err != nil {
-		return err
-	}
-	wait := backoff{min: m.f.o.Limits.RetryMin, max: m.f.o.Limits.RetryMax, rand: m.f.o.Rand}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-m.joined:
-		}
-		if m.prepare(ctx) {
-			wait.reset()
-			continue
-		}
-		again := time.AfterFunc(wait.pause(), m.joined.ring)
-		context.AfterFunc(ctx, func() { again.Stop() })
-	}
-}
-
-// prepare calls Options.Joined; false if it has to be tried again.
-func (m *membership) prepare(ctx context.Context) bool {
-	m.mu.Lock()
-	due := m.settling
-	m.mu.Unlock()
-	if !due {
-		return true
-	}
-	number := m.f.j.Identity().Number
-	var err error
-	if m.f.Member() {
-		err = m.f.o.Joined(ctx)
-	}
-	m.mu.Lock()
-	m.trouble = err
-	m.settling = err != nil || number != m.f.j.Identity().Number
-	again := m.settling
-	m.mu.Unlock()
-	if err != nil && ctx.Err() == nil {
-		m.f.logRarely("this node", "cannot prepare for writing", err)
-	}
-	m.f.changed.fire()
-	return !again
-}
-
-// hold refuses writes until prepare has succeeded.
-func (m *membership) hold() {
-	if m.f.o.Joined == nil {
-		return
-	}
-	m.mu.Lock()
-	m.settling, m.trouble = true, nil
-	m.mu.Unlock()
-}
-
-// held says why writes are refused after this node became a member.
-func (m *membership) held() (bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.settling, m.trouble
-}
-
-// begin founds the cluster, if that is this node's part and nobody else is found in time. It returns when that is
-// decided.
-func (m *membership) begin(ctx context.Context) error {
 	f := m.f
 	if id := f.j.Identity(); !id.Cluster.IsZero() {
 		return m.finishFounding(ctx)
@@ -153,14 +84,12 @@ func (m *membership) found(ctx context.Context) error {
 	if _, err := io.ReadFull(m.f.o.Rand, cluster[:]); err != nil {
 		return fmt.Errorf("read randomness: %w", err)
 	}
-	m.hold()
 	if err := m.f.j.SetCluster(cluster, 0); err != nil {
 		return fmt.Errorf("set cluster: %w", err)
 	}
 	if err := m.sealSelf(ctx, journal.Member{Cluster: cluster, FreeFrom: 1, FreeTo: numbers}); err != nil {
 		return err
 	}
-	m.joined.ring()
 	m.f.log.Info("cluster founded", "cluster", cluster.String())
 	m.f.becameMember()
 	return nil
@@ -188,6 +117,20 @@ func (m *membership) sealSelf(ctx context.Context, member journal.Member) error 
 	return nil
 }
 
+// setLeaving refuses writes, or allows them again.
+func (m *membership) setLeaving(on bool) {
+	m.mu.Lock()
+	m.leaving = on
+	m.mu.Unlock()
+	m.f.changed.fire()
+}
+
+func (m *membership) isLeaving() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.leaving
+}
+
 // enter lets one link at a time ask for admission.
 func (m *membership) enter(l *link) bool {
 	m.mu.Lock()
@@ -202,29 +145,10 @@ func (m *membership) enter(l *link) bool {
 // leave is called when a link has ended, or has been answered: others that wait may ask now.
 func (m *membership) leave(l *link) {
 	m.mu.Lock()
-	mine := m.joiner == l
-	if mine {
+	if m.joiner == l {
 		m.joiner = nil
 	}
 	m.mu.Unlock()
-	if mine && !l.isSettled() {
-		m.f.endWaiting(errors.New("admission over another link failed: asking again"))
-	}
-}
-
-// endWaiting closes the links on which nothing has been settled, so that they start again from what is true now.
-func (f *Forwarder) endWaiting(why error) {
-	f.mu.Lock()
-	var waiting []*link
-	for l := range f.open {
-		if !l.isSettled() && !l.peerNode().IsZero() {
-			waiting = append(waiting, l)
-		}
-	}
-	f.mu.Unlock()
-	for _, l := range waiting {
-		l.end(peerpb.Goodbye_RETRY, why)
-	}
 }
 
 // becameMember tells links on which both sides waited.
@@ -238,7 +162,7 @@ func (f *Forwarder) becameMember() {
 	}
 	f.mu.Unlock()
 	for _, l := range waiting {
-		l.post(&peerpb.Frame{Body: &peerpb.Frame_Hello{Hello: f.hello(l.expect)}})
+		l.introduce()
 	}
 	f.changed.fire()
 }

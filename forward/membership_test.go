@@ -1,14 +1,14 @@
 package forward
 
 import (
-	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
 	"pgproxy/forward/peerpb"
+	"pgproxy/journal"
 )
 
 // TestManyJoin lets many nodes join at once, over different members: no node number may be given twice.
@@ -74,48 +74,6 @@ func TestWaitsForMember(t *testing.T) {
 	}
 }
 
-// TestJoined refuses writes until the database is ready for the node number.
-func TestJoined(t *testing.T) {
-	noLeaks(t)
-	a, b := newNode(t, "a"), newNode(t, "b")
-	b.dials(a)
-	var calls atomic.Int64
-	open := make(chan struct{})
-	b.tune = func(o *Options) {
-		o.Joined = func(ctx context.Context) error {
-			if calls.Add(1) == 1 {
-				return errors.New("no database")
-			}
-			select {
-			case <-open:
-			case <-ctx.Done():
-			}
-			return ctx.Err()
-		}
-	}
-	b.start()
-	a.start()
-	eventually(t, func() string {
-		if calls.Load() < 2 {
-			return "not called again after a failure"
-		}
-		return ""
-	})
-	if err := b.f.WritableErr(); !errors.Is(err, ErrNotMember) {
-		t.Errorf("writes are allowed: %v", err)
-	}
-	close(open)
-	eventually(t, func() string {
-		if err := b.f.WritableErr(); err != nil {
-			return err.Error()
-		}
-		return ""
-	})
-	if calls.Load() != 2 {
-		t.Errorf("called %d times", calls.Load())
-	}
-}
-
 // TestAdmittedTwice asks for admission again, as a node does that died before it kept the answer.
 func TestAdmittedTwice(t *testing.T) {
 	noLeaks(t)
@@ -164,4 +122,33 @@ func TestRelayedInTime(t *testing.T) {
 	equal(t, a, b, c)
 	r.cut(true)
 	r.hold(false)
+}
+
+// overtaken is a journal that lets the first hello be made before this node founds its cluster and be sent after.
+type overtaken struct {
+	Journal
+	once sync.Once
+}
+
+func (o *overtaken) Stored() journal.Vector {
+	o.once.Do(func() {
+		moved, stop := o.Watch()
+		defer stop()
+		for len(o.Members()) == 0 {
+			<-moved
+		}
+	})
+	return o.Journal.Stored()
+}
+
+// TestOvertakenHello has a found its cluster while its hello, which says that it is no member, is being made.
+func TestOvertakenHello(t *testing.T) {
+	noLeaks(t)
+	a, b := newNode(t, "a"), newNode(t, "b")
+	a.dials(b)
+	a.tune = func(o *Options) { o.Journal = &overtaken{Journal: a.j} }
+	b.tune = func(o *Options) { o.Peers = []Peer{{"a", "127.0.0.1:1"}} } // may not found, and cannot reach a itself
+	b.start()
+	a.start()
+	equal(t, a, b)
 }

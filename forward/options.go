@@ -59,10 +59,6 @@ type Options struct {
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Connect opens a session in this node's database server, for verify; database "" is any one.
 	Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
-	// Joined makes the database ready for this node's number (sequences' stride). It is called after this node has become
-	// a member or got another number, again until it succeeds, and writes are refused meanwhile (WritableErr). It is not
-	// called for a node that was a member at the start. May be nil.
-	Joined func(ctx context.Context) error
 	// Behind is called when a peer has own records of this node, up to seq, that the journal lacks. Writes have to be
 	// refused until they are back, which WritableErr sees to. May be nil.
 	Behind func(seq uint64)

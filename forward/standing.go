@@ -27,7 +27,7 @@ func (f *Forwarder) Ready(ctx context.Context) error {
 	defer late.Stop()
 	for {
 		changed := f.changed.wait()
-		if held, _ := f.member.held(); f.Member() && !held {
+		if f.Member() {
 			return nil
 		}
 		select {
@@ -47,11 +47,8 @@ func (f *Forwarder) WritableErr() error {
 	if !f.Member() {
 		return fmt.Errorf("%w: %s", ErrNotMember, f.hint())
 	}
-	switch held, trouble := f.member.held(); {
-	case held && trouble != nil:
-		return fmt.Errorf("%w: the database cannot be made ready for it: %w", ErrNotMember, trouble)
-	case held:
-		return fmt.Errorf("%w: its database is being made ready for it", ErrNotMember)
+	if f.member.isLeaving() {
+		return fmt.Errorf("%w: it is joining another one at this moment", ErrNotMember)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
