@@ -58,6 +58,8 @@
 // They are a count per distinct row. An insert is applied directly unless somebody unaware took such a row; for the rest
 // the counts are folded (conflict.Counts) over all rows that hang together by updates. The count before the first change
 // is reckoned back from the table; it is kept in pgproxy.keyless once that would not be exact any more.
+// A known gap: updates that follow on one another from row to row (a becomes b here, b becomes c there), made apart and met in
+// different orders, can end in different counts on different nodes. Inserts and deletes cannot.
 //
 // # Limits
 //
