@@ -77,7 +77,6 @@ func compare(r *run, o options) {
 			fmt.Printf("memory of %s: %.1f MiB\n", s.name, float64(resident(s.pid))/(1<<20))
 		}
 	}
-	journal(r, full)
 }
 
 // row measures one workload on all systems, in turns.
@@ -177,16 +176,6 @@ func resident(pid int) int64 {
 	}
 	pages, _ := strconv.ParseInt(fields[1], 10, 64)
 	return pages * int64(os.Getpagesize())
-}
-
-// journal prints what the journal tells of itself: commit latency and group size among it.
-func journal(r *run, p *harness.Proxy) {
-	out := p.Run("journal", "stats")
-	if out.Code != 0 {
-		r.Errorf("%s", out)
-		return
-	}
-	fmt.Printf("\njournal of pgproxy:\n%s\n", out.Stdout)
 }
 
 // profile takes a CPU profile of the proxy under writes.

@@ -8,5 +8,5 @@
 // Then: how fast a peer catches up with queued transactions, next to PostgreSQL's logical replication with the same load;
 // the journal's commit latency and group size; and the memory that was held.
 //
-//	go run ./test/bench [-seconds 3] [-rounds 3] [-queued 100000] [-only pgbench,drain]
+//	go run ./test/bench [-seconds 3] [-rounds 3] [-queued 100000] [-only pgbench,journal,drain]
 package main

@@ -74,7 +74,7 @@ func ourReplication(r *run, load func(int) float64, n int) (drained, written flo
 	c := harness.NewCluster(r, harness.ClusterOptions{Nodes: 2, Postgres: synced()})
 	a, b := c.Nodes[0], c.Nodes[1]
 	sql(r, a.DSN("postgres"), schema)
-	a.Drain(drainLimit)
+	c.Settle(drainLimit)
 	c.Isolate(0)
 	written = load(a.Port)
 	begin := time.Now()

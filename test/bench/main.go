@@ -26,7 +26,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "runs for each cell; the median counts")
 	flag.IntVar(&o.queued, "queued", 100000, "transactions that wait for the peer in the drain test")
 	flag.IntVar(&o.scale, "scale", 10, "pgbench's scale")
-	flag.StringVar(&o.only, "only", "pgbench,drain", "parts to run")
+	flag.StringVar(&o.only, "only", "pgbench,journal,drain", "parts to run")
 	flag.StringVar(&o.pprof, "pprof", "", "write a CPU profile of the proxy under pgbench -N to this file, and nothing else")
 	flag.Parse()
 	r := &run{name: "bench"}
@@ -37,6 +37,9 @@ func main() {
 		}
 		if strings.Contains(o.only, "pgbench") {
 			compare(r, o)
+		}
+		if strings.Contains(o.only, "journal") {
+			commits(r, o)
 		}
 		if strings.Contains(o.only, "drain") {
 			drain(r, o)
