@@ -414,3 +414,40 @@ func TestTransactionTooLarge(t *testing.T) {
 	}
 	must(t, c, "INSERT INTO t VALUES (1, 'x')")
 }
+
+// TestAloneInDoubt: a statement without a marker is judged by the catalog.
+func TestAloneInDoubt(t *testing.T) {
+	pg := harness.Postgres(t)
+	var board switchboard
+	r := newRig(t, pg, func(r *rig) { r.options.Fault = board.hit })
+	c := r.client("postgres")
+	ctx := context.Background()
+	must(t, c, "CREATE TABLE t (id int PRIMARY KEY, v text)")
+	must(t, c, "CREATE INDEX CONCURRENTLY there ON t (v)")
+	var pid int
+	if err := c.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		t.Fatal(err)
+	}
+	board.set("commit.sealed", func() { exec(t, pg, "postgres", fmt.Sprintf("SELECT pg_terminate_backend(%d, 5000)", pid)) })
+	if _, err := c.Exec(ctx, "CREATE INDEX CONCURRENTLY gone ON t (v)"); err == nil {
+		t.Error("index made by a backend that was killed")
+	}
+	board.set("commit.sealed", nil)
+	await(t, "the index that was not made is known as such", func() bool {
+		got := r.outcomes("gone")
+		return len(got) == 1 && got[0] == "record 2"
+	})
+	for text, want := range map[string]string{"CREATE INDEX CONCURRENTLY there ON t (v)": "1", "DROP INDEX CONCURRENTLY there": "2", "DROP DATABASE nosuch": "1"} {
+		in, err := r.journal.Seal(ctx, &journal.Tx{Database: "postgres", Statements: []journal.Statement{{Query: text + " /* late */", Capture: journal.CaptureStatement,
+			Replay: &journal.Replay{Text: text, NoBlock: true, Settings: map[string]string{"search_path": "public"}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Doubt()
+		r.server.Resolver().Wake()
+		await(t, "settled: "+text, func() bool { return len(r.journal.InDoubt()) == 0 })
+		if got := r.outcomes(text + " /* late */"); len(got) != 1 || got[0] != "record "+want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}

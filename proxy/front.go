@@ -213,4 +213,10 @@ func (s *session) unreadable(text string) error {
 	return nil
 }
 
-func (s *session) applicationName() string { return s.application }
+// applicationName gives application_name as the client has set it by now.
+func (s *session) applicationName() string {
+	if name := s.appName.Load(); name != nil {
+		return *name
+	}
+	return s.application
+}

@@ -35,6 +35,7 @@ WHERE CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('syn
 // Types of the marker statement's parameters.
 const (
 	oidInt8 = 20
+	oidText = 25
 	oidUUID = 2950
 )
 

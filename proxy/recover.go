@@ -117,11 +117,6 @@ func (r *Resolver) resolve(ctx context.Context, conns map[string]*pgconn.PgConn,
 	if tx == nil {
 		return errUndecidable
 	}
-	for i := range tx.Statements {
-		if p := tx.Statements[i].Replay; p != nil && p.NoBlock {
-			return errUndecidable
-		}
-	}
 	c := conns[tx.Database]
 	if c == nil || c.IsClosed() {
 		var err error
@@ -130,7 +125,14 @@ func (r *Resolver) resolve(ctx context.Context, conns map[string]*pgconn.PgConn,
 		}
 		conns[tx.Database] = c
 	}
-	aborted, err := r.fence(ctx, c, in)
+	var aborted bool
+	var err error
+	if alone := refusesBlock(tx); alone != nil {
+		aborted, err = r.byCatalog(ctx, c, alone)
+		aborted = !aborted
+	} else {
+		aborted, err = r.fence(ctx, c, in)
+	}
 	if err != nil {
 		return err
 	}
@@ -146,6 +148,16 @@ func (r *Resolver) resolve(ctx context.Context, conns map[string]*pgconn.PgConn,
 	delete(r.warned, in.ID())
 	r.srv.metrics.Resolved.Add(1)
 	r.srv.o.Logger.Info("settled a transaction in doubt", "record", in.ID().String(), "committed", !aborted)
+	return nil
+}
+
+// refusesBlock gives the statement of a record that has no marker.
+func refusesBlock(tx *journal.Tx) *journal.Statement {
+	for i := range tx.Statements {
+		if p := tx.Statements[i].Replay; p != nil && p.NoBlock {
+			return &tx.Statements[i]
+		}
+	}
 	return nil
 }
 

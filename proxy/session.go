@@ -51,6 +51,7 @@ type session struct {
 	// tells only at Sync: 'T' a block is open, 'I' none is; 0 nothing was executed.
 	block byte
 
+	appName    atomic.Pointer[string] // application_name, as the server reports it
 	encoding   atomic.Pointer[string] // client_encoding
 	conforming atomic.Bool            // standard_conforming_strings
 	ending     atomic.Bool            // Shutdown asked for the end
@@ -134,6 +135,8 @@ func (s *session) noteParameter(body []byte) {
 		return
 	}
 	switch name {
+	case "application_name":
+		s.appName.Store(&value)
 	case "client_encoding":
 		s.encoding.Store(&value)
 	case "standard_conforming_strings":
