@@ -75,11 +75,7 @@ lint: setup ## gofmt, go vet, staticcheck, govulncheck
 tidy: ## the rules of the house
 	$(GO) test -count=1 ./test/tidy/...
 
-pprof: build ## CPU profile of the proxy under pgbench, as bin/cpu.pprof
-	$(GO) run ./test/bench -pprof bin/cpu.pprof
-	$(GO) tool pprof -top -nodecount 40 bin/pgproxy bin/cpu.pprof
-
 clean: ## remove what was built (not the downloads in .cache)
 	rm -rf bin
 
-.PHONY: help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench drivers lint tidy pprof clean
+.PHONY: help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench drivers lint tidy clean

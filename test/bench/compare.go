@@ -177,12 +177,3 @@ func resident(pid int) int64 {
 	pages, _ := strconv.ParseInt(fields[1], 10, 64)
 	return pages * int64(os.Getpagesize())
 }
-
-// profile takes a CPU profile of the proxy under writes.
-func profile(r *run, o options) {
-	p := harness.NewProxy(r, harness.ProxyOptions{Upstream: harness.Postgres(r, synced()...), NoPeers: true,
-		Env: []string{"PGPROXY_PPROF=" + o.pprof}})
-	pgbench(r, p.Port, "-i", "-q", "-s", strconv.Itoa(o.scale))
-	fmt.Printf("%.0f transactions a second\n", measure(r, p.Port, workload{"-N", "prepared", 8}, 4*o.seconds))
-	p.Stop()
-}

@@ -17,7 +17,6 @@ type options struct {
 	queued  int
 	scale   int
 	only    string
-	pprof   string
 }
 
 func main() {
@@ -27,14 +26,9 @@ func main() {
 	flag.IntVar(&o.queued, "queued", 100000, "transactions that wait for the peer in the drain test")
 	flag.IntVar(&o.scale, "scale", 10, "pgbench's scale")
 	flag.StringVar(&o.only, "only", "pgbench,journal,drain", "parts to run")
-	flag.StringVar(&o.pprof, "pprof", "", "write a CPU profile of the proxy under pgbench -N to this file, and nothing else")
 	flag.Parse()
 	r := &run{name: "bench"}
 	ok := r.do(func() {
-		if o.pprof != "" {
-			profile(r, o)
-			return
-		}
 		if strings.Contains(o.only, "pgbench") {
 			compare(r, o)
 		}
