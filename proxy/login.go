@@ -104,6 +104,7 @@ func (s *Server) connect(c net.Conn, id uint64, st *wire.Startup, deadline time.
 	defer b.Close()
 	_ = b.SetDeadline(deadline)
 	ss := newSession(s, id, c, b)
+	defer func() { s.keys.remove(ss.key, ss) }()
 	ss.identify(st)
 	if _, err := b.Write(st.Raw); err != nil {
 		fatal(c, &upstreamError{err})

@@ -76,7 +76,6 @@ func newSession(srv *Server, id uint64, c, b net.Conn) *session {
 func (s *session) run() {
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	defer s.stop()
-	defer s.srv.keys.remove(s.key, s)
 	s.cap = s.srv.o.Capturer.Session(s.database, querier{s})
 	s.cr.BeforeRead = s.beforeClientRead
 	s.br.BeforeRead = s.beforeServerRead
