@@ -320,7 +320,7 @@ func (n *node) send(to *node) {
 // settled waits until everything that is stored at n is applied.
 func (n *node) settled() {
 	n.w.t.Helper()
-	harness.WaitFor(n.w.t, 30*time.Second, n.name+" to have applied all", func() (bool, string) {
+	harness.WaitFor(n.w.t, 120*time.Second, n.name+" to have applied all", func() (bool, string) {
 		return n.j.Applied().Includes(n.j.Stored()), fmt.Sprintf("%+v of %v", n.a.Status(), n.j.Stored())
 	})
 	n.quiet()
@@ -329,7 +329,7 @@ func (n *node) settled() {
 // quiet waits until the last COMMIT is done: the position in the database is what is counted as applied.
 func (n *node) quiet() {
 	n.w.t.Helper()
-	harness.WaitFor(n.w.t, 10*time.Second, n.name+" to have nothing under way", func() (bool, string) {
+	harness.WaitFor(n.w.t, 60*time.Second, n.name+" to have nothing under way", func() (bool, string) {
 		var busy int
 		err := n.c.QueryRow(context.Background(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 			AND application_name = 'pgproxy' AND state <> 'idle'`).Scan(&busy)

@@ -11,12 +11,12 @@ import (
 
 func waitFor(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	harness.WaitFor(t, 20*time.Second, what, func() (bool, string) { return f(), "" })
+	harness.WaitFor(t, 60*time.Second, what, func() (bool, string) { return f(), "" })
 }
 
 func waitStopped(t testing.TB, at, origin *node, state string) {
 	t.Helper()
-	harness.WaitFor(t, 20*time.Second, "the stream of "+origin.name+" to stop at "+at.name, func() (bool, string) {
+	harness.WaitFor(t, 60*time.Second, "the stream of "+origin.name+" to stop at "+at.name, func() (bool, string) {
 		s := at.a.Status()
 		for _, x := range s.Stopped {
 			if x.Origin == origin.j.Identity().Node && x.SQLState == state && x.Reason != "" {
