@@ -18,7 +18,9 @@ const (
 
 // longFiles are files of more than 400 lines, tests aside, that are one thing all the same.
 func longFiles() map[string]string {
-	return map[string]string{}
+	return map[string]string{
+		"proxy/extended.go": "one function for each message of the extended protocol, in the order in which they come; apart they hide it",
+	}
 }
 
 func TestFileLength(t *testing.T) {
