@@ -328,6 +328,138 @@ var moreConversations = []conversation{
 		wait Z
 		Q "INSERT INTO t VALUES (193, 'x')"
 		wait Z`},
+	{"names of both kinds", `
+		P s "INSERT INTO t VALUES ($1, 'x')" 23
+		P r "UPDATE t SET v = $1 WHERE id = 500 RETURNING id, v"
+		S
+		wait Z
+		Q "EXECUTE s(500)"
+		wait Z
+		Q "EXECUTE r('new')"
+		wait Z
+		P "" "EXECUTE s(501)"
+		B "" ""
+		D P ""
+		E "" 0
+		P "" "EXECUTE r('newer')"
+		D S ""
+		B "" ""
+		D P ""
+		E "" 0
+		S
+		wait Z
+		Q "PREPARE s AS SELECT 1"
+		wait Z
+		Q "DEALLOCATE s"
+		wait Z
+		Q "EXECUTE s(502)"
+		wait Z
+		Q "PREPARE s (int) AS INSERT INTO t VALUES ($1, 'q') RETURNING v"
+		wait Z
+		B "" s 503
+		D P ""
+		E "" 0
+		S
+		wait Z
+		Q "EXECUTE s(504)"
+		wait Z
+		P "" "DEALLOCATE s"
+		B "" ""
+		E "" 0
+		P "" "EXECUTE s(1)"
+		B "" ""
+		E "" 0
+		S
+		wait Z
+		Q "BEGIN; SELECT 1/0"
+		wait Z
+		Q "DEALLOCATE r"
+		wait Z
+		Q "ROLLBACK"
+		wait Z
+		B "" r last
+		E "" 0
+		S
+		wait Z
+		Q "DEALLOCATE ALL; PREPARE r (int) AS SELECT $1"
+		wait Z
+		Q "EXECUTE r(5)"
+		wait Z
+		Q "SELECT id, v FROM t ORDER BY 1"
+		wait Z`},
+	{"function call", `
+		type F "\x00\x00\x00\xb1\x00\x00\x00\x02\x00\x00\x00\x013\x00\x00\x00\x014\x00\x00"
+		wait Z
+		Q "BEGIN"
+		wait Z
+		type F "\x00\x00\x00\xb1\x00\x00\x00\x02\x00\x00\x00\x013\x00\x00\x00\x014\x00\x00"
+		wait Z
+		type F "\x00\x00\x00\xb1\x00\x00\x00\x02\x00\x00\x00\x013\x00\x00\x00\x01x\x00\x00"
+		wait Z
+		Q "ROLLBACK"
+		wait Z
+		type F "\x00\x00\x00\xb1\x00\x00\x00\x02\x00\x00\x00\x013\x00\x00\x00\x01x\x00\x00"
+		wait Z
+		Q "INSERT INTO t VALUES (200, 'x')"
+		wait Z`},
+	{"mixed", `
+		P w "SELECT writes($1)" 23
+		B "" w 5
+		E "" 0
+		S
+		wait Z
+		Q "CREATE OR REPLACE FUNCTION writes(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1'"
+		wait Z
+		B "" w 5
+		D P ""
+		E "" 0
+		S
+		wait Z
+		P "" "INSERT INTO t VALUES ($1, $2) RETURNING *"
+		D S ""
+		H
+		wait T
+		B "" "" 201 x
+		E "" 1
+		S
+		wait Z
+		P "" "INSERT INTO t VALUES (1, 'x')"
+		B "" ""
+		E "" 0
+		H
+		wait E
+		B "" ""
+		H
+		S
+		wait Z
+		Q "SET statement_timeout = '200ms'"
+		wait Z
+		Q "INSERT INTO t SELECT 999, 'x' FROM pg_sleep(2)"
+		wait Z
+		Q "INSERT INTO t VALUES (202, 'x') RETURNING 'a' AS \"?column?\", NULL, id"
+		wait Z
+		Q "INSERT INTO t VALUES (203, 'x'); INSERT INTO t SELECT 999, 'x' FROM pg_sleep(2); SELECT 1"
+		wait Z
+		Q "SELECT id FROM t ORDER BY 1"
+		wait Z
+		Q "BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO t VALUES (204, 'x'); COMMIT"
+		wait Z
+		Q "BEGIN"
+		wait Z
+		Q "INSERT INTO t VALUES (205, 'x')"
+		wait Z
+		Q "COMMIT; SELECT 1; INSERT INTO t VALUES (206, 'x'); ROLLBACK"
+		wait Z
+		Q "INSERT INTO t VALUES (207, 'x'); BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1"
+		wait Z
+		Q "ROLLBACK"
+		wait Z
+		Q "CALL pr(20); SELECT 1"
+		wait Z
+		Q "SELECT 1; CALL pr(20)"
+		wait Z
+		Q "SELECT id FROM t ORDER BY 1"
+		wait Z`},
 	{"unknown type", `
 		type y ""
 		wait E

@@ -22,6 +22,9 @@ func (s *session) newRun(plan *capture.Plan, st *parser.Statement, params []jour
 		r.limit -= s.tx.bytes
 	}
 	if plan != nil && plan.Hold {
+		if ps := s.executes(st); ps != nil {
+			st = ps.st
+		}
 		if st.Command == "" {
 			st = nil // it could not be read
 		}
@@ -172,6 +175,7 @@ func (s *session) finish(t *tx, r *run) error {
 
 // after notes what a statement that was not held may change for later ones.
 func (s *session) after(st *parser.Statement) {
+	s.noteNames(st)
 	if st.DropsPrepared {
 		s.own.doubt()
 	}

@@ -23,6 +23,8 @@ func (s *session) onExecute(peek []byte) error {
 	switch {
 	case po.ps.plan != nil:
 		return s.executeHeld(po, rows)
+	case s.renames(st):
+		return s.executeRename(po)
 	case st.Class == parser.ClassTransaction && s.tx != nil:
 		return s.executeControl(po)
 	}

@@ -128,15 +128,17 @@ func (s *session) passes(st *parser.Statement) bool {
 	switch st.Class {
 	case parser.ClassRead:
 		return len(st.Functions) == 0
-	case parser.ClassTransaction, parser.ClassSession, parser.ClassMaintenance, parser.ClassPrepare, parser.ClassCursor:
+	case parser.ClassTransaction, parser.ClassSession, parser.ClassMaintenance, parser.ClassCursor:
 		return true
+	case parser.ClassPrepare:
+		return !s.renames(st)
 	}
 	return false
 }
 
 // notable reports whether a statement that is not held must still be known when it is executed.
 func (s *session) notable(st *parser.Statement) bool {
-	return !s.passes(st) || st.Class == parser.ClassTransaction || st.AltersSession || st.AltersSchema || st.DropsPrepared
+	return !s.passes(st) || st.Class == parser.ClassTransaction || st.AltersSession || st.AltersSchema || st.DropsPrepared || st.Class == parser.ClassPrepare
 }
 
 // plan asks capture. Where it must query in the client's session, nothing may be owed; nil in a failed transaction, where
@@ -144,6 +146,11 @@ func (s *session) notable(st *parser.Statement) bool {
 func (s *session) plan(st *parser.Statement) (*capture.Plan, error) {
 	if st.Command == "" {
 		return s.cap.PlanUnread(st.Text), nil
+	}
+	if ps := s.executes(st); ps != nil {
+		plan := *ps.plan
+		plan.Text = st.Text
+		return &plan, nil
 	}
 	if s.cap.NeedsQuery(st) {
 		if err := s.settle(); err != nil {
@@ -161,6 +168,17 @@ func (s *session) plan(st *parser.Statement) (*capture.Plan, error) {
 		return s.cap.PlanUnread(st.Text), nil // the spliced names do not fit the session's encoding
 	}
 	return plan, nil
+}
+
+// executes gives the statement, prepared by the protocol with a column appended, that an SQL EXECUTE runs; else nil.
+func (s *session) executes(st *parser.Statement) *prepared {
+	if st.Command != "EXECUTE" {
+		return nil
+	}
+	if ps := s.stmts[st.Name].live(); ps != nil && ps.plan != nil && ps.plan.Appended > 0 {
+		return ps
+	}
+	return nil
 }
 
 // define gives a prepared statement's name its new meaning. Until the server has taken it, the old one is kept beside.

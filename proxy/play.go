@@ -47,6 +47,10 @@ func (s *session) newPlayer(text string, script *parser.Script) (*player, error)
 		if s.passes(st) {
 			continue
 		}
+		if s.renames(st) {
+			held = true
+			continue
+		}
 		if status == 'E' {
 			held = true
 			continue
