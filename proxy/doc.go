@@ -15,7 +15,8 @@
 //
 // Where to read: server.go, login.go, session.go; front.go and backend.go are the two goroutines, queue.go lies between
 // them; extended.go and execute.go are the extended protocol, simple.go and play.go simple Query strings, control.go
-// BEGIN, COMMIT and friends; tx.go collects, record.go commits, recover.go settles what is in doubt; inject.go runs
+// BEGIN, COMMIT and friends; names.go PREPARE and DEALLOCATE; tx.go collects, record.go commits, alone.go runs what refuses
+// a block, recover.go and catalogue.go settle what is in doubt, prune.go deletes old markers; inject.go runs
 // pgproxy's own queries in the client's session; pgerror.go says what a client is told.
 //
 // Departures from the design, with their reasons:
