@@ -169,7 +169,13 @@ func (c *crash) round(number int) {
 func (c *crash) diesAt(n *harness.Node, point string) {
 	c.t.Helper()
 	n.Kill9()
-	if c.launchToDie(n, point, 1+c.rand.IntN(12)) {
+	hit := 1 + c.rand.IntN(12)
+	if point == "apply.ran" { // only a statement that refuses a transaction block passes it
+		hit = 1
+		other := c.Nodes[(slices.Index(c.Nodes, n)+1)%len(c.Nodes)]
+		harness.Query(c.t, other.DSN("postgres"), fmt.Sprintf("CREATE INDEX CONCURRENTLY crash_%d ON w_gone (id)", c.rand.IntN(1<<30)))
+	}
+	if c.launchToDie(n, point, hit) {
 		c.hits[point]++
 	}
 	n.Start()
