@@ -111,7 +111,41 @@ func (a *Applier) reach(ctx context.Context, d *database) error {
 		return nil
 	}
 	_ = a.answered(d)
-	return d.connect(ctx, &a.o)
+	if err := d.connect(ctx, &a.o); err != nil {
+		return err
+	}
+	return a.putBack(d)
+}
+
+// putBack counts as not applied again what the database does not have any more: its commits are not synced, so a crash of
+// the server, while this process goes on, takes the last of them away.
+func (a *Applier) putBack(d *database) error {
+	for origin, seq := range a.o.Journal.Applied() {
+		if origin == a.own {
+			continue
+		}
+		for at := d.positions[origin] + 1; at <= seq; at++ {
+			rec, err := a.o.Journal.Record(journal.ID{Origin: origin, Seq: at})
+			if errors.Is(err, journal.ErrNotFound) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("read record %s: %w", journal.ID{Origin: origin, Seq: at}, err)
+			}
+			if rec.Tx == nil || rec.Tx.Database != d.name {
+				continue
+			}
+			var lost []journal.ID
+			for ; at <= seq; at++ {
+				lost = append(lost, journal.ID{Origin: origin, Seq: at})
+			}
+			_ = a.o.Journal.Gate(func(g *journal.Gate) error {
+				g.UnmarkApplied(lost...)
+				return nil
+			})
+		}
+	}
+	return nil
 }
 
 // work applies the items of one database in order, together where that is right and one by one where it is not. It gives how
