@@ -114,7 +114,11 @@ func (a *Applier) reach(ctx context.Context, d *database) error {
 	if err := d.connect(ctx, &a.o); err != nil {
 		return err
 	}
-	return a.putBack(d)
+	if err := a.putBack(d); err != nil {
+		d.s.broken = true // connect and look once more: nothing may be applied on top of what is lost
+		return err
+	}
+	return nil
 }
 
 // putBack counts as not applied again what the database does not have any more: its commits are not synced, so a crash of
@@ -139,10 +143,12 @@ func (a *Applier) putBack(d *database) error {
 			for ; at <= seq; at++ {
 				lost = append(lost, journal.ID{Origin: origin, Seq: at})
 			}
-			_ = a.o.Journal.Gate(func(g *journal.Gate) error {
+			if err := a.o.Journal.Gate(func(g *journal.Gate) error {
 				g.UnmarkApplied(lost...)
 				return nil
-			})
+			}); err != nil {
+				return fmt.Errorf("count what the database lost as not applied: %w", err)
+			}
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 
 // Limits of `journal ls` on a large journal, start of the program included.
 const (
-	blink       = 4 * time.Second // of processor time, which is nearly the same on a machine that does other things too; far from what reading all takes
+	blink       = 4 * time.Second // of processor time, which is nearly the same on a machine that does other things too; replaying an unsealed segment takes about 1 s of it
 	listMemory  = 200 << 20       // of the largest listing, which pages through everything
 	rareEvery   = 10000           // one in so many records is of the rare user and the rare table
 	listWriters = 64
