@@ -156,8 +156,11 @@ func (s *session) finish(t *tx, r *run) error {
 		s.guard.Lock()
 		e, err = r.ex.Finish(s.ctx, &t.state, r.tag)
 		s.guard.Unlock()
+		if err == nil && s.untold {
+			err = errors.New("a query of its own failed")
+		}
 		if err != nil {
-			err = wrapf(errCapture, "%v", err)
+			err = ofOwnWork(errCapture, err)
 			t.addFailed(r, err, s.srv.o.Now())
 			return err
 		}
@@ -219,7 +222,7 @@ func (s *session) poison() error {
 
 // sendSync sends pgproxy's own Sync, which ends what was open, and gives its queue number.
 func (s *session) sendSync() uint64 {
-	s.segment, s.block = false, 0
+	s.segment, s.untold, s.block = false, false, 0
 	seq := s.q.push(owed{kind: 'S', mode: modeOwn})
 	_ = s.bw.Empty('S') // sticks
 	return seq

@@ -242,7 +242,7 @@ func (s *session) onSync() error {
 				return err
 			}
 		}
-		s.segment, s.skipping, s.block = false, false, 0
+		s.segment, s.skipping, s.untold, s.block = false, false, false, 0
 		s.q.push(owed{kind: 'S'})
 		return s.bw.Empty('S')
 	}

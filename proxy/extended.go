@@ -162,7 +162,7 @@ func (s *session) plan(st *parser.Statement) (*capture.Plan, error) {
 	}
 	plan, err := s.cap.Plan(s.ctx, st)
 	if err != nil {
-		return nil, wrapf(errCatalog, "%v", err)
+		return nil, ofOwnWork(errCatalog, err)
 	}
 	if plan.Text != st.Text && s.unreadable(plan.Text) != nil {
 		return s.cap.PlanUnread(st.Text), nil // the spliced names do not fit the session's encoding
@@ -397,6 +397,11 @@ func (s *session) toldFailure(err error) error {
 func (s *session) refuse(reason error) error {
 	if err := s.cr.Skip(); err != nil {
 		return fmt.Errorf("skip a message: %w", err)
+	}
+	if s.untold { // pgproxy's own query failed, and with it the client's segment
+		s.untold, s.skipping = false, true
+		s.tell(reason)
+		return nil
 	}
 	if s.q.state().failed {
 		return nil

@@ -99,7 +99,8 @@ type querier struct{ s *session }
 var _ capture.Querier = querier{}
 
 // Query runs one of pgproxy's own queries in the client's session. Called on the front goroutine only, where nothing
-// else is owed. Inside a segment of the client's it leaves that open; else it is a cycle of its own.
+// else is owed. Inside a segment of the client's it leaves that open (an error fails it: untold); else it is a cycle of its
+// own.
 func (q querier) Query(_ context.Context, sql string, args ...[]byte) ([][][]byte, error) {
 	s := q.s
 	r := &run{collect: true}
@@ -116,6 +117,7 @@ func (q querier) Query(_ context.Context, sql string, args ...[]byte) ([][][]byt
 	var f *failure
 	if errors.As(err, &f) || errors.Is(err, errServerFailed) {
 		s.own.doubt()
+		s.untold = open
 		if !open {
 			if e := s.collect(seq, nil, false); e != nil && !errors.Is(e, errServerFailed) {
 				return nil, e

@@ -89,22 +89,22 @@ func (s *session) conclude(t *tx, intent *journal.Intent, r *run, err error, exp
 		s.own.doubt()
 		s.srv.markers.forget(s.database)
 		s.srv.o.Logger.Error("marker failed", "session", s.id, "err", f)
-		if !passesFromMarker(code) {
-			err = wrapf(errMarker, "%v", f)
-		} else {
-			f.own = false
-		}
+		err = ofOwnWork(errMarker, f)
 	}
 	return s.afterAbort(explicit, err)
 }
 
-// passesFromMarker reports errors that the client would have met at its COMMIT just as well.
-func passesFromMarker(code string) bool {
-	switch code {
-	case "57014", "40001", "40P01", "53100", "25P02":
-		return true
+// ofOwnWork gives what the client is told of a failure of pgproxy's own work in its transaction: the server's error, where the
+// client's own work would have met it a moment later just as well; else kind.
+func ofOwnWork(kind, err error) error {
+	var f *failure
+	if errors.As(err, &f) {
+		switch f.fields.Get(wire.FieldSQLState) {
+		case "57014", "40001", "40P01", "53100", "25P02":
+			return &failure{fields: f.fields}
+		}
 	}
-	return false
+	return wrapf(kind, "%v", err)
 }
 
 // afterAbort brings the server out of the failed transaction: it is idle afterwards.
@@ -142,17 +142,18 @@ func (s *session) command(sql string) error {
 	s.q.push(owed{kind: 'P', mode: modeOwn})
 	_ = s.bw.Parse(wire.Parse{Name: ownCommand, Text: sql}) // sticks, as all writes here
 	s.q.push(owed{kind: 'B', mode: modeOwn})
-	_ = s.bw.Bind(wire.Bind{Portal: ownPortal, Statement: ownCommand})
+	_ = s.bw.Bind(wire.Bind{Portal: ownCommand, Statement: ownCommand})
 	s.q.push(owed{kind: 'E', mode: modeOwn, run: r})
-	_ = s.bw.Execute(ownPortal, 0)
+	_ = s.bw.Execute(ownCommand, 0)
 	s.q.push(owed{kind: 'C', mode: modeOwn})
-	_ = s.bw.Target('C', 'P', ownPortal) // BEGIN's portal would live as long as its block
+	_ = s.bw.Target('C', 'P', ownCommand) // BEGIN's portal would live as long as its block
 	s.q.push(owed{kind: 'C', mode: modeOwn})
 	_ = s.bw.Target('C', 'S', ownCommand)
 	return s.sync()
 }
 
-// ownCommand is the name of the statement that command prepares and closes.
+// ownCommand is the name of the statement that command prepares and closes, and of its portal: in a failed block ownPortal may
+// still stand.
 const ownCommand = "pgproxy.command"
 
 // rollBack ends a transaction that the journal did not take: nothing was sent for its commit.

@@ -45,6 +45,7 @@ type session struct {
 	own      ownStatements
 	segment  bool // extended messages were sent since the last Sync
 	skipping bool // the client's messages are dropped up to its next Sync
+	untold   bool // the server skips to the next Sync because of a query of pgproxy's own: the client does not know yet
 	holding  bool // nothing is flushed to the server before it must be
 	altered  bool // session settings were changed in the current transaction
 	// block is what the transaction control executed since the last Sync made of the transaction status, which the server
