@@ -100,3 +100,18 @@ func txRecord(origin journal.NodeID, seq uint64) *journal.Record {
 		},
 	}
 }
+
+func (f *fakeReader) Row(k journal.RowKey) ([]journal.Ref, error) {
+	var refs []journal.Ref
+	for _, it := range f.items {
+		if it.Record.Tx != nil && it.Outcome != journal.OutcomeAborted && slices.Contains(it.Record.Tx.RowKeys(), k) {
+			refs = append(refs, journal.Ref{ID: it.Record.ID, HLC: it.Record.HLC, Outcome: it.Outcome})
+		}
+	}
+	slices.SortFunc(refs, func(a, b journal.Ref) int { return journal.Order(a.HLC, a.ID, b.HLC, b.ID) })
+	return refs, nil
+}
+
+func (f *fakeReader) Databases() ([]string, error) { return []string{"shop"}, nil }
+
+func (f *fakeReader) Users() ([]string, error) { return []string{"alice"}, nil }

@@ -158,13 +158,13 @@ func (c *checker) index(g *segment, x *index) {
 		c.report.add("%s: the summary of its index is not that of its records", g.path)
 		return
 	}
-	if err := compareIndex(g, c.state.self, x, sealed); err != nil {
+	if err := compareIndex(g, x, sealed); err != nil {
 		c.report.add("%s: %v", g.path, err)
 	}
 }
 
 // compareIndex looks up everything that x knows.
-func compareIndex(g *segment, self NodeID, x *index, sealed *sealedIndex) error {
+func compareIndex(g *segment, x *index, sealed *sealedIndex) error {
 	for n, r := range x.runs {
 		for i, want := range r.at {
 			at, err := sealed.positions(g, ID{n, r.from + uint64(i)})
@@ -176,7 +176,7 @@ func compareIndex(g *segment, self NodeID, x *index, sealed *sealedIndex) error 
 			}
 		}
 	}
-	if err := compareRows(g, self, x, sealed); err != nil {
+	if err := compareRows(g, x, sealed); err != nil {
 		return err
 	}
 	return errors.Join(compareTerms(g, x), compareKeys(g, x, sealed))

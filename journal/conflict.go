@@ -38,6 +38,9 @@ func (c *Conflict) identity() (k conflictKey) {
 func conflictEntry(c *Conflict) *entry {
 	e := encoder{}
 	e.conflict(c)
-	return &entry{kind: entryConflict, payload: e.b, conflict: c, conflictKey: c.identity(),
-		terms: []string{termConflict}, bytes: len(e.b)}
+	return &entry{kind: entryConflict, payload: e.b, conflict: c, conflictKey: c.identity(), terms: c.terms(), bytes: len(e.b)}
+}
+
+func (c *Conflict) terms() []string {
+	return []string{termConflict, term(termDatabase, c.Database), term(termTable, c.Schema+"."+c.Table), term(termName, c.Table)}
 }

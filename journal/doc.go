@@ -11,7 +11,7 @@
 //	                                                                          │
 //	forward: After, Watch <── published in own order, all others at once <────┤
 //	apply: Gate.Changes   <── row index: row -> records                  <────┤
-//	audit, cmd: Scan, Get <── term and time indexes                      <────┘
+//	audit, cmd: Scan, Get, Row <── term, time and row indexes            <────┘
 //
 // # Files
 //

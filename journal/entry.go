@@ -112,7 +112,7 @@ func parseEntry(kind entryKind, payload []byte) (*entry, error) {
 		if err := d.end(); err != nil {
 			return nil, err
 		}
-		return &entry{kind: kind, conflict: &c, conflictKey: c.identity(), terms: []string{termConflict}, bytes: len(payload)}, nil
+		return &entry{kind: kind, conflict: &c, conflictKey: c.identity(), terms: c.terms(), bytes: len(payload)}, nil
 	}
 	return nil, fmt.Errorf("kind %q: %w", byte(kind), errMalformed)
 }
@@ -121,19 +121,25 @@ func parseEntry(kind entryKind, payload []byte) (*entry, error) {
 func recordEntry(kind entryKind, r *Record, raw []byte, hash [32]byte, size int) *entry {
 	e := &entry{kind: kind, payload: raw, record: r, hash: hash, bytes: size}
 	if r.Tx != nil {
-		e.describe(r.Tx)
+		for _, k := range r.Tx.RowKeys() {
+			e.rows = append(e.rows, k.hash())
+		}
+		e.describe(r)
 	}
 	e.terms = append(e.terms, originTerm(r.Origin))
 	return e
 }
 
-// describe fills what the indexes need of a transaction.
-func (e *entry) describe(tx *Tx) {
-	for _, k := range tx.RowKeys() {
-		e.rows = append(e.rows, k.hash())
+// describe fills what the indexes need of a transaction beside the rows it changed.
+func (e *entry) describe(r *Record) {
+	e.terms = r.Tx.terms()
+	if r.Tx.Session != 0 {
+		e.terms = append(e.terms, r.Session().term())
 	}
-	e.terms = tx.terms()
-	e.missing = tx.missing()
+	if e.kind == entryAttempt || r.Tx.rollsBack() {
+		e.terms = append(e.terms, r.Tx.idleRows(e.rows)...)
+	}
+	e.missing = r.Tx.missing()
 }
 
 func outcomeEntry(seq uint64, o Outcome, missing int64, reason string) *entry {
@@ -165,8 +171,7 @@ func attemptEntry(node NodeID, t hlc.Time, incarnation uint64, tx *Tx, o Outcome
 	e.tx(tx)
 	r := &Record{ID: ID{Origin: node}, Incarnation: incarnation, HLC: t, Kind: KindTx, Tx: tx}
 	a := &entry{kind: entryAttempt, payload: e.b, record: r, outcome: o, bytes: len(e.b)}
-	a.describe(tx)
-	a.rows = nil // it changed none
+	a.describe(r) // its rows are idle: it changed none
 	a.terms = append(a.terms, originTerm(node))
 	return a
 }
@@ -183,8 +188,7 @@ func parseAttempt(payload []byte) (*entry, error) {
 		return nil, err
 	}
 	a := &entry{kind: entryAttempt, record: r, outcome: o, bytes: len(payload)}
-	a.describe(r.Tx)
-	a.rows = nil
+	a.describe(r)
 	a.terms = append(a.terms, originTerm(r.Origin))
 	return a, nil
 }

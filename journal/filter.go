@@ -20,6 +20,12 @@ type Reader interface {
 	Get(id ID) (Item, error)
 	// Names gives the names of all nodes that the journal knows.
 	Names() map[NodeID]string
+	// Row lists the records that change a row and did not abort, in the global order. One that does not change it may be
+	// among them, because the index keeps only a hash of the key.
+	Row(k RowKey) ([]Ref, error)
+	// Databases and Users list those that any entry names.
+	Databases() ([]string, error)
+	Users() ([]string, error)
 	Stats() Stats
 }
 
@@ -35,10 +41,19 @@ type Filter struct {
 	User, Database string
 	Table          string // "name" in any schema, or "schema.name"
 	Origin         string // a node's name or id
-	Outcome        *Outcome
-	Kinds          []Kind // empty: all but beats
-	Limit          int    // 0: no limit
-	Forward        bool   // oldest first
+	// Application, Role (of a statement), SQLState (of a failure) and Command are whole names. Client is an address, with or
+	// without the port.
+	Application, Client, Role, SQLState, Command string
+	Session                                      *SessionID
+	// Rows asks for what touched any of these rows, also by what was rolled back.
+	Rows    []RowKey
+	Outcome *Outcome
+	// Match looks at what passes everything else; nil takes all. It must not keep the item.
+	Match func(*Item) bool
+
+	Kinds   []Kind // empty: all but beats
+	Limit   int    // 0: no limit
+	Forward bool   // oldest first
 	// After is the Position of the item to go on behind, in the direction of the scan; 0 is the start.
 	After uint64
 
@@ -93,6 +108,19 @@ func (s *shelf) plan(f Filter) (*walk, error) {
 			letter = termTable
 		}
 		w.terms = append(w.terms, term(letter, f.Table))
+	}
+	for _, t := range []struct{ letter, name string }{
+		{termApplication, f.Application}, {termClient, Host(f.Client)}, {termRole, f.Role}, {termState, f.SQLState}, {termAction, f.Command},
+	} {
+		if t.name != "" {
+			w.terms = append(w.terms, term(t.letter, t.name))
+		}
+	}
+	if f.Session != nil {
+		w.terms = append(w.terms, f.Session.term())
+	}
+	for _, k := range f.Rows {
+		w.rows = append(w.rows, k.hash())
 	}
 	if f.Origin != "" {
 		n, err := s.node(f.Origin)
@@ -171,13 +199,54 @@ func (f *Filter) passes(it *Item) bool {
 		!f.Until.IsZero() && r.HLC.Millis() > f.Until.UnixMilli():
 		return false
 	}
-	if f.User == "" && f.Database == "" && f.Table == "" {
+	return f.passesTx(r) && (f.Match == nil || f.Match(it))
+}
+
+// passesTx looks at what only a transaction has.
+func (f *Filter) passesTx(r *Record) bool {
+	if !f.asksTx() {
 		return true
 	}
-	if r.Tx == nil || f.User != "" && r.Tx.User != f.User || f.Database != "" && r.Tx.Database != f.Database {
+	tx := r.Tx
+	switch {
+	case tx == nil,
+		f.User != "" && tx.User != f.User,
+		f.Database != "" && tx.Database != f.Database,
+		f.Application != "" && tx.Application != f.Application,
+		f.Client != "" && tx.Client != f.Client && Host(tx.Client) != f.Client,
+		f.Session != nil && r.Session() != *f.Session,
+		f.Role != "" && !tx.has(func(s *Statement) bool { return s.Role == f.Role }),
+		f.SQLState != "" && !tx.has(func(s *Statement) bool { return s.SQLState == f.SQLState }),
+		f.Command != "" && !tx.has(func(s *Statement) bool { return s.Command == f.Command }),
+		len(f.Rows) > 0 && !tx.touchesRow(f.Rows):
 		return false
 	}
-	return f.Table == "" || f.touches(r.Tx)
+	return f.Table == "" || f.touches(tx)
+}
+
+func (f *Filter) asksTx() bool {
+	return f.User != "" || f.Database != "" || f.Table != "" || f.Application != "" || f.Client != "" || f.Session != nil ||
+		f.Role != "" || f.SQLState != "" || f.Command != "" || len(f.Rows) > 0
+}
+
+func (tx *Tx) has(is func(*Statement) bool) bool {
+	for i := range tx.Statements {
+		if is(&tx.Statements[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// touchesRow reports whether a statement of tx, also one that was rolled back, changes one of these rows.
+func (tx *Tx) touchesRow(keys []RowKey) bool {
+	return tx.has(func(s *Statement) bool {
+		return slices.ContainsFunc(s.Changes, func(c Change) bool {
+			rel := &tx.Relations[c.Relation]
+			return c.Before != nil && slices.Contains(keys, tx.RowKey(rel, c.Before)) ||
+				c.After != nil && slices.Contains(keys, tx.RowKey(rel, c.After))
+		})
+	})
 }
 
 func (f *Filter) touches(tx *Tx) bool {

@@ -84,14 +84,14 @@ func later(found, refs []rowRef, t hlc.Time) []rowRef {
 }
 
 // refs leaves out what did not commit and says what became of the rest.
-func (j *Journal) refs(found []rowRef) []Ref {
-	j.mu.RLock()
-	defer j.mu.RUnlock()
+func (s *shelf) refs(found []rowRef) []Ref {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	refs := make([]Ref, 0, len(found))
-	durable := j.durable.tails[j.self].seq
+	durable := s.durable.tails[s.self].seq
 	for _, r := range found {
-		ref := Ref{ID: r.id, HLC: r.hlc, Outcome: j.outcomeOf(r.id, KindTx)}
-		if r.id.Origin == j.self && r.id.Seq > durable {
+		ref := Ref{ID: r.id, HLC: r.hlc, Outcome: s.outcomeOf(r.id, KindTx)}
+		if r.id.Origin == s.self && r.id.Seq > durable {
 			ref.Outcome = OutcomeUnknown
 		}
 		if ref.Outcome != OutcomeAborted {

@@ -208,8 +208,18 @@ func (m *model) filters() []journal.Filter {
 	return []journal.Filter{
 		{}, {User: "ann"}, {User: "rare"}, {User: "nobody"}, {Table: "account"}, {Table: "archive.account"}, {Table: "public.account", User: "bob"},
 		{Origin: m.peer.Identity().Node.String()}, {Origin: "a", User: "cid"}, {Database: "bank", Outcome: &aborted}, {Limit: 7}, {User: "bob", Limit: 3},
+		{Role: "ann", Client: "local"}, {Command: "UPDATE", Application: "psql", User: "bob"}, {SQLState: "23505"},
+		{Rows: m.someRow(0)}, {Rows: slices.Concat(m.someRow(0), m.someRow(1)), User: "ann"}, {Rows: []journal.RowKey{"nothing"}},
 		{Since: some}, {Until: some}, {Since: some.Add(-time.Second), Until: some, User: "ann"}, {Since: some.Add(-time.Millisecond), Until: some},
 	}
+}
+
+// someRow gives the key of a row of the n-th table that something touched.
+func (m *model) someRow(n int) []journal.RowKey {
+	tx := update(m.rnd.IntN(40), "x")
+	tx.Relations = slices.Clone(tx.Relations)
+	tx.Relations[0].Schema = []string{"public", "archive"}[n]
+	return tx.RowKeys()
 }
 
 func (m *model) checkScans() {
@@ -242,7 +252,8 @@ func (m *model) same(got journal.Item, want item) {
 func (m *model) want(f journal.Filter) (want []item) {
 	self := m.j.Identity().Node
 	for _, it := range m.items {
-		if (f.User != "" || f.Table != "" || f.Database != "") && it.tx == nil || f.User != "" && it.tx.User != f.User ||
+		if (f.User != "" || f.Table != "" || f.Database != "" || f.Role != "" || f.Command != "" || len(f.Rows) > 0) && it.tx == nil ||
+			f.SQLState != "" || f.Role != "" && it.tx.Statements[0].Role != f.Role || len(f.Rows) > 0 && !slices.Contains(f.Rows, it.tx.RowKeys()[0]) || f.User != "" && it.tx.User != f.User ||
 			f.Outcome != nil && it.outcome != *f.Outcome || !f.Since.IsZero() && it.at.Before(f.Since.Truncate(time.Millisecond)) ||
 			!f.Until.IsZero() && it.at.After(f.Until) ||
 			f.Table == "archive.account" && it.tx.Relations[0].Schema != "archive" || f.Table == "public.account" && it.tx.Relations[0].Schema != "public" ||

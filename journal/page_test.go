@@ -22,6 +22,7 @@ func TestFirstPageReadsLittle(t *testing.T) {
 		seal(t, j, update(1, "open"))
 	}
 	unknown := journal.OutcomeUnknown
+	session := all(t, j, journal.Filter{Limit: 1})[0].Record.Session()
 	middle := all(t, j, journal.Filter{Limit: n / 2})[n/2-1].Record.HLC.Wall()
 	for name, c := range map[string]struct {
 		f    journal.Filter
@@ -37,6 +38,10 @@ func TestFirstPageReadsLittle(t *testing.T) {
 		"until":           {journal.Filter{Until: middle.Add(-time.Millisecond)}, 1024},
 		"since":           {journal.Filter{Since: middle, Forward: true}, 1024},
 		"user since":      {journal.Filter{User: "user7", Since: middle, Forward: true}, 128},
+		"row":             {journal.Filter{Rows: update(7, "x").RowKeys()}, 64},
+		"no such row":     {journal.Filter{Rows: []journal.RowKey{"nothing"}}, 0},
+		"session":         {journal.Filter{Session: &session}, 128},
+		"no such session": {journal.Filter{Session: &journal.SessionID{Node: session.Node, Incarnation: 1, Number: 77}}, 0},
 		"in doubt":        {journal.Filter{Outcome: &unknown}, 3},
 		"forward":         {journal.Filter{Forward: true}, 512},
 	} {

@@ -59,7 +59,7 @@ func (j *Journal) sealOld() {
 func (j *Journal) sealSegment(g *segment) {
 	defer j.sealings.Done()
 	x := g.mem // nobody adds to it any more
-	sealed, err := g.seal(j.self, x, j.o.Fault)
+	sealed, err := g.seal(x, j.o.Fault)
 	if err != nil {
 		j.o.Logger.Warn("segment could not be sealed: its indexes stay in memory", "segment", g.path, "error", err)
 		return

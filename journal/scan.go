@@ -21,12 +21,16 @@ const scanBatchBytes = 4 << 20
 type walk struct {
 	shelf        *shelf
 	terms        []string
-	since, until int64 // milliseconds; both 0: all times
+	rows         []rowHash // any of them; none: whatever the row
+	since, until int64     // milliseconds; both 0: all times
 	forward      bool
 	after        uint64 // position to go on behind; 0: from the start
 	only         sorted // the only positions to look at, if narrow
 	narrow       bool
 	read         *atomic.Int64
+
+	touched   sorted // where rows were touched in the segment touchedIn
+	touchedIn *segment
 }
 
 type walked struct {
@@ -89,6 +93,9 @@ func (w *walk) batch(g *segment, from uint64) ([]walked, uint64, error) {
 	var raw [][]byte
 	next := w.beyond(g)
 	size := 0
+	if err := w.findRows(g); err != nil {
+		return nil, 0, err
+	}
 	// What is looked up must be in the transaction's snapshot: the end and the kind of index are taken before it begins.
 	w.shelf.mu.RLock()
 	mem, sealed, end := g.mem, g.sealed, g.next()
@@ -152,10 +159,14 @@ func (w *walk) beyond(g *segment) uint64 {
 
 // lists begins the lists of candidates.
 func (w *walk) lists(all span) both {
+	lists := both{all}
 	if w.narrow {
-		return both{all, w.only}
+		lists = append(lists, w.only)
 	}
-	return both{all}
+	if len(w.rows) > 0 {
+		lists = append(lists, w.touched)
+	}
+	return lists
 }
 
 // memory gives the candidates among all, from an index in memory.

@@ -65,7 +65,7 @@ type unsealed struct {
 
 func (j *Journal) prepare(kind Kind, tx *Tx, m *Member) unsealed {
 	r := &Record{Kind: kind, Tx: tx, Member: m}
-	r.Origin = j.self
+	r.Origin, r.Incarnation = j.self, j.identity.get().Incarnation
 	body := encodeBody(kind, tx, m)
 	return unsealed{entry: recordEntry(entryOwn, r, body, [32]byte{}, len(body)), body: body, bodyHash: sha256.Sum256(body)}
 }
@@ -107,7 +107,6 @@ func (j *Journal) stampLocked(r *Record) {
 	last := j.tails[j.self]
 	r.Seq = last.seq + 1
 	r.Prev = last.hash
-	r.Incarnation = j.identity.get().Incarnation
 	r.HLC = j.clock.Now()
 	r.Knew = j.applied.vector.Clone()
 	if r.Seq > 1 {

@@ -60,15 +60,6 @@ func (s *sealedIndex) findLatest() {
 	}
 }
 
-// omits reports whether a record is left out of the index of rows: its outcome in this segment is that it aborted.
-func (s *sealedIndex) omits(self NodeID, id ID) bool {
-	if id.Origin != self {
-		return false
-	}
-	_, aborted := slices.BinarySearch(s.aborted, id.Seq)
-	return aborted
-}
-
 func (s *sealedIndex) encode() []byte {
 	e := encoder{}
 	e.byte(formatVersion)

@@ -16,7 +16,7 @@ const sealBatch = 20000
 
 // seal writes the indexes of a segment that gets no more entries into its file. The key "sealed" comes last; a crash
 // before it leaves the segment unsealed, and the next start does it again.
-func (g *segment) seal(self NodeID, x *index, fault func(string)) (*sealedIndex, error) {
+func (g *segment) seal(x *index, fault func(string)) (*sealedIndex, error) {
 	w := sealWriter{g: g}
 	if err := w.begin(); err != nil {
 		return nil, fmt.Errorf("seal %s: %w", g.path, err)
@@ -27,7 +27,7 @@ func (g *segment) seal(self NodeID, x *index, fault func(string)) (*sealedIndex,
 	}
 	w.writeSeqs(x)
 	w.writeTerms(x)
-	w.writeRows(x, s, self)
+	w.writeRows(x, s)
 	for _, seq := range sortedSeqs(x.outcomes) {
 		w.put(bucketOutcomes, positionKey(seq), positionKey(x.outcomes[seq]))
 	}
@@ -119,8 +119,8 @@ func (w *sealWriter) writeTerms(x *index) {
 	}
 }
 
-// writeRows leaves out the own records that did not commit, as far as this segment knows.
-func (w *sealWriter) writeRows(x *index, s *sealedIndex, self NodeID) {
+// writeRows writes the own records that did not commit too: an auditor asks for them.
+func (w *sealWriter) writeRows(x *index, s *sealedIndex) {
 	number := make(map[NodeID]int, len(s.origins))
 	for i, n := range s.origins {
 		number[n] = i
@@ -132,9 +132,7 @@ func (w *sealWriter) writeRows(x *index, s *sealedIndex, self NodeID) {
 	slices.SortFunc(hashes, func(a, b rowHash) int { return bytes.Compare(a[:], b[:]) })
 	for _, h := range hashes {
 		for _, ref := range x.rows[h] {
-			if !s.omits(self, ref.id) {
-				w.put(bucketRows, rowKey(h, ref.hlc, number[ref.id.Origin], ref.id.Seq), nil)
-			}
+			w.put(bucketRows, rowKey(h, ref.hlc, number[ref.id.Origin], ref.id.Seq), nil)
 		}
 	}
 }
