@@ -125,8 +125,11 @@ func (c *checker) entries(g *segment, x *index) {
 		if err != nil {
 			c.report.add("%s: %v", g.path, err)
 			x.add(&entry{kind: 0})
-			c.state.next++
+			c.state.play(&entry{leaf: storedLeaf(p, stamped)})
 			return nil
+		}
+		if err := checkHashes(p, stamped, c.state.tree.clone()); err != nil {
+			c.report.add("%s: entry at position %d: %v", g.path, p, err)
 		}
 		if err := c.state.follows(e); err != nil {
 			c.report.add("%s: entry at position %d: %v", g.path, p, err)

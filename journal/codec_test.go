@@ -15,6 +15,7 @@ import (
 
 	"pgproxy/journal/hlc"
 
+	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 )
 
@@ -211,7 +212,7 @@ func TestFlippedBitsAreNoticed(t *testing.T) {
 // TestStampedEntriesAreChecked: the same for what stands in a segment.
 func TestStampedEntriesAreChecked(t *testing.T) {
 	e := outcomeEntry(77, OutcomeAborted, 0, "deadlock detected")
-	b := e.stamp(5)
+	b := e.stamp(5, treeBefore(5))
 	if got, err := readEntry(5, b); err != nil || got.seq != 77 || got.outcome != OutcomeAborted || got.reason != "deadlock detected" {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -249,6 +250,15 @@ func goldenTx() *Record {
 	return r
 }
 
+// treeBefore is some tree that ends before a position.
+func treeBefore(position uint64) *frontier {
+	t := &frontier{}
+	for t.size+1 < position {
+		t.grow(tlog.RecordHash([]byte{byte(t.size)}))
+	}
+	return t
+}
+
 func goldenHeader(k Kind) *Record {
 	return &Record{ID: ID{NodeID{0: 1, 15: 2}, 7}, Incarnation: 3, HLC: 0x18bcfe568000002a, Mark: 0x18bcfe5600000000, Kind: k,
 		Prev: sha256.Sum256([]byte("six")), Knew: Vector{{0: 1, 15: 2}: 6, {0: 9}: 300, {0: 8}: 1}}
@@ -271,8 +281,8 @@ func TestGolden(t *testing.T) {
 	st.acked["b"] = Vector{{1}: 5}
 	for name, b := range map[string][]byte{
 		"tx": tx, "void": f.void(), "member": published(member), "beat": published(goldenHeader(KindBeat)),
-		"outcome": outcomeEntry(7, OutcomeCommitted, 2, "").stamp(3), "attempt": attemptEntry(NodeID{1}, 99, 3, goldenTx().Tx, OutcomeAborted).stamp(4),
-		"conflict": conflictEntry(&conflict).stamp(5), "state": st.encode(),
+		"outcome": outcomeEntry(7, OutcomeCommitted, 2, "").stamp(3, treeBefore(3)), "attempt": attemptEntry(NodeID{1}, 99, 3, goldenTx().Tx, OutcomeAborted).stamp(4, treeBefore(4)),
+		"conflict": conflictEntry(&conflict).stamp(5, treeBefore(5)), "state": st.encode(),
 		"identity": encodeIdentity(Identity{Node: NodeID{1}, Name: "a", Incarnation: 2, Cluster: NodeID{3}, Number: 4, Journal: NodeID{5}}, reached{6, 7}),
 	} {
 		path := filepath.Join("testdata", "golden", name+".hex")
@@ -294,11 +304,11 @@ func TestGolden(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, st) {
 		t.Errorf("state: %+v, %v", got, err)
 	}
-	e, err := readEntry(5, conflictEntry(&conflict).stamp(5))
+	e, err := readEntry(5, conflictEntry(&conflict).stamp(5, treeBefore(5)))
 	if err != nil || !reflect.DeepEqual(*e.conflict, conflict) {
 		t.Errorf("conflict: %+v, %v", e, err)
 	}
-	e, err = readEntry(4, attemptEntry(NodeID{1}, 99, 3, goldenTx().Tx, OutcomeAborted).stamp(4))
+	e, err = readEntry(4, attemptEntry(NodeID{1}, 99, 3, goldenTx().Tx, OutcomeAborted).stamp(4, treeBefore(4)))
 	if err != nil || !reflect.DeepEqual(e.record.Tx, goldenTx().Tx) || e.outcome != OutcomeAborted || e.record.HLC != 99 {
 		t.Errorf("attempt: %+v, %v", e, err)
 	}

@@ -60,7 +60,7 @@ func (j *Journal) write(group []*ticket) error {
 	err := j.o.disk("append")
 	var size int64
 	if err == nil {
-		size, err = g.append(j.durable.next, group, j.ackedBytes(group))
+		size, err = g.append(j.durable.tree.clone(), group, j.ackedBytes(group))
 	}
 	if err == nil {
 		err = j.o.disk("appended")
@@ -76,8 +76,8 @@ func (j *Journal) write(group []*ticket) error {
 	return nil
 }
 
-// append writes the entries of a group from position p on, and gives the size of the file.
-func (g *segment) append(p uint64, group []*ticket, acked []byte) (size int64, err error) {
+// append writes the entries of a group behind those of the tree, and gives the size of the file.
+func (g *segment) append(tree frontier, group []*ticket, acked []byte) (size int64, err error) {
 	tx, err := g.db.Begin(true)
 	if err != nil {
 		return 0, err
@@ -86,10 +86,10 @@ func (g *segment) append(p uint64, group []*ticket, acked []byte) (size int64, e
 	b.FillPercent = 1 // positions only rise
 	for _, t := range group {
 		for _, e := range t.entries {
-			if err := b.Put(positionKey(p), e.stamp(p)); err != nil {
+			p := tree.size + 1
+			if err := b.Put(positionKey(p), e.stamp(p, &tree)); err != nil {
 				return 0, errors.Join(err, tx.Rollback())
 			}
-			p++
 		}
 	}
 	if acked != nil {

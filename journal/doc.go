@@ -22,6 +22,9 @@
 // sequential keys in one transaction and nothing else. Every entry carries a CRC32C over itself and its position, every
 // record the hash of the one before it.
 //
+// All entries are the leaves of one Merkle tree (RFC 6962); each entry carries the hashes that it completes (tree.go), so any
+// root, and any proof between two sizes, is read from the segments.
+//
 // bbolt believes what it maps into memory, and damage there ends the process. Before it opens a file, the file's pages are
 // walked by plain reads (all of a segment that is written to, the meta pages of a sealed one); reads that still meet damage
 // return ErrDamaged. Nothing is repaired or made anew silently.

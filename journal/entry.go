@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"pgproxy/journal/hlc"
 )
 
@@ -29,6 +31,7 @@ type entry struct {
 
 	record  *Record // own, foreign; an attempt's, with Seq 0
 	hash    [32]byte
+	leaf    tlog.Hash // known once it is stored
 	rows    []rowHash
 	terms   []string
 	missing int64 // statements without captured effect; for an outcome: those of its intent, if it committed
@@ -45,12 +48,17 @@ type entry struct {
 // castagnoli is the table of CRC32C.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// stamp appends the entry as it is stored under a position: kind, payload, CRC32C of position, kind and payload. The
-// position is in the sum so that an entry which ended up elsewhere is noticed.
-func (e *entry) stamp(position uint64) []byte {
-	b := make([]byte, 0, 1+e.bytes+4)
+// stamp gives the entry as it is stored under a position, and adds it to the tree: kind, payload, the hashes that it
+// completes in the tree, CRC32C of the position and all of that. The position is in the sum so that an entry which ended up
+// elsewhere is noticed.
+func (e *entry) stamp(position uint64, tree *frontier) []byte {
+	b := make([]byte, 0, 1+e.bytes+completed(position)*tlog.HashSize+4)
 	b = append(b, byte(e.kind))
 	b = append(append(append(b, e.head...), e.payload...), e.foot...)
+	e.leaf = e.leafHash()
+	for _, h := range tree.grow(e.leaf) {
+		b = append(b, h[:]...)
+	}
 	return binary.BigEndian.AppendUint32(b, entrySum(position, b))
 }
 
@@ -63,18 +71,19 @@ func positionKey(p uint64) []byte { return binary.BigEndian.AppendUint64(nil, p)
 
 // openStamp checks a stored entry and gives its kind and payload, which is a part of b.
 func openStamp(position uint64, b []byte) (entryKind, []byte, error) {
-	if len(b) < 5 {
+	end := len(b) - 4 - completed(position)*tlog.HashSize
+	if end < 1 {
 		return 0, nil, fmt.Errorf("entry at position %d: %w: %d bytes", position, ErrDamaged, len(b))
 	}
 	body, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
 	if entrySum(position, body) != sum {
 		return 0, nil, fmt.Errorf("entry at position %d: %w: checksum does not match", position, ErrDamaged)
 	}
-	return entryKind(body[0]), body[1:], nil
+	return entryKind(body[0]), body[1:end], nil
 }
 
 // readEntry reads a stored entry whole and prepares it for the indexes. It checks the entry alone, not its place among
-// others. It copies what it keeps of b.
+// others, and takes its leaf in the tree as it stands there. It copies what it keeps of b.
 func readEntry(position uint64, b []byte) (*entry, error) {
 	kind, payload, err := openStamp(position, b)
 	if err != nil {
@@ -84,6 +93,8 @@ func readEntry(position uint64, b []byte) (*entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entry at position %d: %w: %w", position, ErrDamaged, err)
 	}
+	_, hashes := splitStamp(position, b)
+	e.leaf = hashes[0]
 	return e, nil
 }
 

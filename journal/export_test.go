@@ -16,3 +16,12 @@ func (f Filter) Counting(n *atomic.Int64) Filter {
 	f.read = n
 	return f
 }
+
+// GrowTree gives a function that adds an entry with such a payload to a tree.
+func GrowTree() func(payload []byte) {
+	var t frontier
+	return func(payload []byte) {
+		e := entry{kind: entryOwn, payload: payload}
+		t.grow(e.leafHash())
+	}
+}

@@ -115,6 +115,9 @@ func (s *shelf) join(g *segment, isFirst bool) error {
 	if err != nil {
 		return lostSegment(g.path, err)
 	}
+	if isFirst {
+		s.before = base.tree.clone()
+	}
 	if base.self != s.self {
 		return fmt.Errorf("open journal: %s: %w: it belongs to node %s", g.path, ErrOtherNode, base.self)
 	}

@@ -16,6 +16,7 @@ type shelf struct {
 	// mu guards everything below, and the mem and sealed of each segment. It is held for moments only.
 	mu        sync.RWMutex
 	segments  []*segment
+	before    frontier           // what is before the first segment
 	durable   *state             // of what is on the disk
 	undecided map[uint64]*Intent // own durable intents whose outcome is not known
 	aborted   map[uint64]bool    // own intents that did not commit

@@ -32,6 +32,7 @@ type counts struct {
 type state struct {
 	self    NodeID
 	next    uint64 // the position of the next entry
+	tree    frontier
 	tails   map[NodeID]tail
 	open    map[uint64]bool // own intents without outcome
 	members map[NodeID]memberAt
@@ -77,6 +78,7 @@ func (t tail) accepts(r *Record) error {
 // play moves the state past e, which follows it.
 func (s *state) play(e *entry) {
 	s.next++
+	s.tree.grow(e.leaf)
 	switch e.kind {
 	case entryOwn, entryForeign:
 		s.playRecord(e)
@@ -126,6 +128,7 @@ func (s *state) encode() []byte {
 	e.byte(formatVersion)
 	e.node(s.self)
 	e.uint(s.next)
+	e.frontier(&s.tree)
 	e.uint(uint64(len(s.tails)))
 	for _, n := range sortedNodes(s.tails) {
 		t := s.tails[n]
@@ -165,7 +168,10 @@ func decodeState(b []byte) (*state, error) {
 		return nil, fmt.Errorf("format %d, this program reads %d: %w", v, formatVersion, errMalformed)
 	}
 	s := newState(d.node())
-	s.next = d.uint()
+	if s.next = d.uint(); s.next == 0 {
+		d.fail()
+	}
+	s.tree = d.frontier(s.next - 1)
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
 		node := d.node()
 		s.tails[node] = tail{seq: d.uint(), hash: d.hash(), hlc: hlc.Time(d.fixed()), incarnation: d.uint()}
