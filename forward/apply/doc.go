@@ -55,11 +55,12 @@
 //
 // # Tables without key
 //
-// They are a count per distinct row. An insert is applied directly unless somebody unaware took such a row; for the rest
-// the counts are folded (conflict.Counts) over all rows that hang together by updates. The count before the first change
-// is reckoned back from the table; it is kept in pgproxy.keyless once that would not be exact any more.
-// A known gap: updates that follow on one another from row to row (a becomes b here, b becomes c there), made apart and met in
-// different orders, can end in different counts on different nodes. Inserts and deletes cannot.
+// They are a count per distinct row. A change is applied directly unless somebody unaware of it changed one of its rows (inserts
+// go by each other): then it is the last of its rows, and what it does depends on their counts alone. For the rest the
+// counts are folded (conflict.Counts) over all rows that hang together by updates. The count before the first change is
+// reckoned back from the table, by all changes that the table shows: other records', and those of this one that are written
+// already. That is exact as long as each of them found its row; the first fold in which one does not keeps the count, in
+// pgproxy.keyless.
 //
 // # Limits
 //

@@ -19,6 +19,7 @@ type kin struct {
 	rel     map[journal.RowKey]*journal.Relation
 	changes []conflict.Count
 	own     map[*conflict.Change]bool // of this record
+	coming  map[*conflict.Change]bool // of those, what has not been written as it stands: the table does not show it yet
 }
 
 // count makes the number of rows of each kind what the fold of all their changes says.
@@ -84,7 +85,8 @@ func keyHash(k journal.RowKey) string {
 
 // kin follows the changes from row to row.
 func (s *single) kin(t conflict.Touch) (*kin, error) {
-	k := &kin{image: map[journal.RowKey][]journal.Value{}, rel: map[journal.RowKey]*journal.Relation{}, own: map[*conflict.Change]bool{}}
+	k := &kin{image: map[journal.RowKey][]journal.Value{}, rel: map[journal.RowKey]*journal.Relation{}, own: map[*conflict.Change]bool{},
+		coming: map[*conflict.Change]bool{}}
 	type at struct {
 		id    journal.ID
 		place int
@@ -119,6 +121,7 @@ func (s *single) kin(t conflict.Touch) (*kin, error) {
 				k.meet(o)
 				k.changes = append(k.changes, conflict.CountOf(o))
 				k.own[o.Change] = id == s.rec.ID
+				k.coming[o.Change] = id == s.rec.ID && !s.stood[o.Change.Place]
 			}
 		}
 	}
@@ -165,15 +168,16 @@ func (s *single) lockEqual(k *kin) (map[journal.RowKey]int, error) {
 }
 
 // bases gives how many rows there were before the first change: what was kept, else the count of now less what the
-// applied changes added. That is exact as long as each of them found its row; the first that does not has it kept.
+// changes that are in the table added. That is exact as long as each of them found its row; the first that does not has it
+// kept. What this transaction has already written as it stands is in the table too.
 func (s *single) bases(k *kin, now map[journal.RowKey]int) (base map[journal.RowKey]int, kept map[journal.RowKey]bool, err error) {
-	var others []conflict.Count
+	var in []conflict.Count
 	for _, c := range k.changes {
-		if !k.own[c.Change] {
-			others = append(others, c)
+		if !k.coming[c.Change] {
+			in = append(in, c)
 		}
 	}
-	net := conflict.Net(others)
+	net := conflict.Net(in)
 	base, kept = map[journal.RowKey]int{}, map[journal.RowKey]bool{}
 	for _, key := range k.keys {
 		rows, err := s.d.s.query("SELECT base::text FROM pgproxy.keyless WHERE row_key = $1::bytea", journal.Text(keyHash(key)))

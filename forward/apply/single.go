@@ -29,6 +29,7 @@ type single struct {
 	forced map[journal.RowKey]bool // rows that the direct way missed
 	owner  map[*step]conflict.Touch
 	direct map[journal.RowKey]map[string]bool // concerns of rows that are written as they stand
+	stood  map[int]bool                       // places of changes of tables without key that were
 }
 
 // single applies one record alone and waits for its COMMIT.
@@ -40,7 +41,7 @@ func (a *Applier) single(ctx context.Context, d *database, it *item) error {
 	var err error
 	for range singleTries {
 		s := &single{a: a, d: d, rec: it.rec, it: it, forced: forced, folded: map[journal.RowKey]map[journal.ID]bool{},
-			owner: map[*step]conflict.Touch{}, direct: map[journal.RowKey]map[string]bool{}, f: &flight{}}
+			owner: map[*step]conflict.Touch{}, direct: map[journal.RowKey]map[string]bool{}, stood: map[int]bool{}, f: &flight{}}
 		if err = s.try(ctx, it); err == nil {
 			return nil
 		}
@@ -180,6 +181,7 @@ func (s *single) touch(t conflict.Touch, look *seen) error {
 		}
 	}
 	s.owner[st] = t
+	s.stood[t.Change.Place] = t.Keyless
 	if len(s.f.steps) >= maxFlight {
 		return s.flush()
 	}

@@ -39,6 +39,7 @@ func kinds() []kind {
 		{name: "touch", do: touch},
 		{name: "gone", do: gone},
 		{name: "keyless", do: keyless},
+		{name: "chain", do: chain},
 		{name: "large", heavy: true, do: large},
 		{name: "ddl", heavy: true, do: ddl},
 	}
@@ -221,6 +222,26 @@ func keyless(ctx context.Context, c *client, op *Operation) (bool, error) {
 			return err
 		}
 		_, err := tx.Exec(ctx, "INSERT INTO w_keyless VALUES ($1, $2)", op.ID, op.Node)
+		return err
+	})
+}
+
+// chain makes, changes or takes rows that equal one another, in a table without key: what one client made is what others
+// change on.
+func chain(ctx context.Context, c *client, op *Operation) (bool, error) {
+	sql, from, to := "INSERT INTO w_chain VALUES ($1)", 1+c.rand.IntN(Links), 1+c.rand.IntN(Links)
+	args := []any{from}
+	switch c.rand.IntN(8) {
+	case 0, 1:
+		sql = "DELETE FROM w_chain WHERE a = $1"
+	case 2, 3, 4, 5:
+		sql, args = "UPDATE w_chain SET a = $1 WHERE a = $2", []any{to, from}
+	}
+	return inTransaction(ctx, c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, insertSet, op.ID, op.Node, "chain"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, sql, args...)
 		return err
 	})
 }
