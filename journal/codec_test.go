@@ -90,6 +90,7 @@ func genTx() *rapid.Generator[*Tx] {
 			Start: genTime().Draw(t, "start"), End: genTime().Draw(t, "end"), User: rapid.String().Draw(t, "user"),
 			Database: rapid.String().Draw(t, "database"), Application: rapid.String().Draw(t, "application"),
 			Client: rapid.String().Draw(t, "client"), Session: rapid.Uint64().Draw(t, "session"), XID: rapid.Uint64().Draw(t, "xid"),
+			Backend: rapid.Uint32().Draw(t, "backend"),
 		}
 		tx.Marker[3] = 7
 		tx.Relations = genSlice(genRelation(), 2).Draw(t, "relations")
@@ -130,7 +131,15 @@ func genStatement(relations []Relation) *rapid.Generator[Statement] {
 			Tables: genSlice(rapid.String(), 2).Draw(t, "tables"), Capture: Capture(rapid.IntRange(0, 6).Draw(t, "capture")),
 			Note: rapid.String().Draw(t, "note"), RowsAffected: rapid.Int64().Draw(t, "rows"), Start: genTime().Draw(t, "start"),
 			Duration: time.Duration(rapid.Int64().Draw(t, "duration")), SQLState: rapid.String().Draw(t, "state"),
-			RolledBack: rapid.Bool().Draw(t, "rolled back"),
+			RolledBack: rapid.Bool().Draw(t, "rolled back"), NotExecuted: rapid.Bool().Draw(t, "not executed"),
+			Class: Class(rapid.IntRange(0, 7).Draw(t, "class")), Role: rapid.String().Draw(t, "role"),
+			RoleSource: RoleSource(rapid.IntRange(0, 4).Draw(t, "source")), Objects: genSlice(rapid.Make[Object](), 2).Draw(t, "objects"),
+			Protocol: Protocol(rapid.IntRange(0, 3).Draw(t, "protocol")), Prepared: rapid.String().Draw(t, "prepared"),
+			Portal: rapid.String().Draw(t, "portal"), Part: rapid.Uint32().Draw(t, "part"), Parts: rapid.Uint32().Draw(t, "parts"),
+			Context: rapid.String().Draw(t, "context"), Redacted: Redaction(rapid.IntRange(0, 7).Draw(t, "redacted")),
+		}
+		if rapid.Bool().Draw(t, "copy") {
+			s.Copy = &CopyData{Bytes: rapid.Int64().Draw(t, "bytes"), Messages: rapid.Int64().Draw(t, "messages"), SHA256: sha256.Sum256([]byte("data"))}
 		}
 		if len(relations) > 0 {
 			s.Changes = genSlice(genChange(relations), 3).Draw(t, "changes")
@@ -232,20 +241,23 @@ func goldenTx() *Record {
 	r := goldenHeader(KindTx)
 	r.Tx = &Tx{
 		Marker: [16]byte{0: 0xaa, 15: 0xbb}, Start: time.Unix(1700000000, 1).UTC(), End: time.Unix(1700000001, 2).UTC(),
-		User: "ann", Database: "bank", Application: "psql", Client: "10.0.0.7:40123", Session: 12, XID: 740,
+		User: "ann", Database: "bank", Application: "psql", Client: "10.0.0.7:40123", Session: 12, Backend: 4711, XID: 740,
 		Relations: []Relation{{
 			Schema: "public", Name: "account", Columns: []Column{{Name: "id", Type: "integer", NotNull: true, Identity: 'a'}, {Name: "balance", Type: "numeric(10,2)"}},
 			Key: []int{0}, Groups: [][]int{{0, 1}}, Uniques: []Unique{{Name: "u", Columns: []int{1}, Definition: "CREATE UNIQUE INDEX", NullsNotDistinct: true}},
 			References: []Reference{{Name: "f", Columns: []int{1}, Schema: "s", Table: "t", Foreign: []string{"x"}, OnDelete: 'c', OnUpdate: 'a', Deferrable: true}},
 		}},
 		Statements: []Statement{{
-			Query: "UPDATE account SET balance = balance - $1", Command: "UPDATE", Role: "ann", Tables: []string{"public.account"},
+			Query: "UPDATE account SET balance = balance - $1", Command: "UPDATE", Class: ClassWrite, Role: "ann", RoleSource: RoleLogin, Tables: []string{"public.account"},
+			Protocol: ProtocolExtended, Prepared: "s1", Portal: "p1", Context: "req=42", Redacted: RedactedContext,
 			Params: []Param{{Type: "integer", Value: Text("1")}}, Capture: CaptureExact, RowsAffected: 1, Start: time.Unix(1700000000, 9).UTC(), Duration: 1234,
 			Changes: []Change{{Op: OpUpdate, Before: []Value{Text("1"), Text("10.00")}, After: []Value{Text("1"), Null()}, Set: []int{1}, Delta: []int{1}}},
 		}, {
-			Query: "ALTER TABLE account ADD x int", Command: "ALTER TABLE", Capture: CaptureStatement, RowsAffected: -1,
+			Query: "ALTER TABLE account ADD x int", Command: "ALTER TABLE", Class: ClassDDL, Objects: []Object{{"table", "public.account"}},
+			Protocol: ProtocolSimple, Part: 1, Parts: 2, Copy: &CopyData{Bytes: 6, Messages: 1, SHA256: [32]byte{9}}, Capture: CaptureStatement, RowsAffected: -1,
 			Replay: &Replay{Text: "ALTER TABLE account ADD x int", Settings: map[string]string{"search_path": "public", "TimeZone": "UTC"}, Role: "ann", Tables: []string{"public.account"}},
-		}, {Query: "SELECT 1/0", SQLState: "22012", Message: "division by zero", RolledBack: true}},
+		}, {Query: "SELECT 1/0", SQLState: "22012", Message: "division by zero", RolledBack: true},
+			{Query: "SELECT 2", Class: ClassRead, NotExecuted: true}},
 	}
 	return r
 }
@@ -354,6 +366,9 @@ func FuzzEntry(f *testing.F) {
 	f.Add([]byte{byte(entryOutcome), 7, 1, 0, 0})
 	f.Add(append([]byte{byte(entryAttempt)}, attemptEntry(NodeID{1}, 99, 3, goldenTx().Tx, OutcomeAborted).payload...))
 	f.Add(append([]byte{byte(entryConflict)}, conflictEntry(&Conflict{Kind: "x", Key: map[string]string{"a": "b"}}).payload...))
+	for _, e := range goldenEvents() {
+		f.Add(append([]byte{byte(entryEvent)}, eventEntry(e).payload...))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 0 {
 			_, _ = parseEntry(entryKind(b[0]), b[1:])

@@ -220,9 +220,10 @@ func (d *decoder) tx() *Tx {
 	t.Application = d.string()
 	t.Client = d.string()
 	t.Session = d.uint()
+	t.Backend = d.uint32()
 	t.XID = d.uint()
 	t.Relations = items(d, 7, (*decoder).relation)
-	t.Statements = items(d, 15, (*decoder).statement)
+	t.Statements = items(d, 26, (*decoder).statement)
 	if d.err == nil {
 		d.err = t.validate()
 	}
@@ -270,8 +271,21 @@ func (d *decoder) statement(s *Statement) {
 	s.Query = d.string()
 	s.Params = items(d, 2, (*decoder).param)
 	s.Command = d.string()
+	s.Class = Class(d.byte())
 	s.Role = d.string()
+	s.RoleSource = RoleSource(d.byte())
 	s.Tables = d.strings()
+	s.Objects = items(d, 2, (*decoder).object)
+	s.Protocol = Protocol(d.byte())
+	s.Prepared = d.string()
+	s.Portal = d.string()
+	s.Part = d.uint32()
+	s.Parts = d.uint32()
+	s.Context = d.string()
+	s.Redacted = Redaction(d.byte())
+	if d.bool() {
+		s.Copy = &CopyData{Bytes: d.int(), Messages: d.int(), SHA256: d.hash()}
+	}
 	s.Capture = Capture(d.byte())
 	s.Note = d.string()
 	s.Changes = items(d, 8, (*decoder).change)
@@ -281,9 +295,15 @@ func (d *decoder) statement(s *Statement) {
 	s.SQLState = d.string()
 	s.Message = d.string()
 	s.RolledBack = d.bool()
+	s.NotExecuted = d.bool()
 	if d.bool() {
 		s.Replay = d.replay()
 	}
+}
+
+func (d *decoder) object(o *Object) {
+	o.Type = d.string()
+	o.Name = d.string()
 }
 
 func (d *decoder) replay() *Replay {

@@ -5,7 +5,7 @@
 //	proxy: Seal ──┐  gate: sequence, HLC, Knew,    ┌─────────┐  group   ┌────────────┐
 //	peers: Store ─┼─ Prev, rows pending ─────────> │  queue  │ ───────> │ committer  │ one transaction,
 //	Commit/Abort ─┤  (no gate)                     └─────────┘          └─────┬──────┘ one wait for the disk
-//	Attempt, ... ─┘                                                           v
+//	Attempt, Note ┘                                                           v
 //	                      segments/0000000000000001.segment  (sealed: with its indexes)
 //	                      segments/00000000000007d1.segment  (the last: indexes in memory)
 //	                                                                          │
@@ -17,7 +17,7 @@
 //
 // identity.db says who the node is, which start this is, and up to where the clock may have gone. Each segment holds the
 // entries of a range of positions (8 bytes, big endian), one after the other without a gap: own records, foreign records,
-// outcomes, attempts, conflicts. It begins with the state before its first entry, so opening plays only what is not
+// outcomes, attempts, conflicts, events. It begins with the state before its first entry, so opening plays only what is not
 // sealed. A full segment is sealed beside the running work: its indexes are written into its own file. So a commit costs
 // sequential keys in one transaction and nothing else. Every entry carries a CRC32C over itself and its position, every
 // record the hash of the one before it.

@@ -106,6 +106,7 @@ func (e *encoder) tx(t *Tx) {
 	e.string(t.Application)
 	e.string(t.Client)
 	e.uint(t.Session)
+	e.uint(uint64(t.Backend))
 	e.uint(t.XID)
 	sequence(e, t.Relations, (*encoder).relation)
 	sequence(e, t.Statements, (*encoder).statement)
@@ -152,8 +153,22 @@ func (e *encoder) statement(s *Statement) {
 	e.string(s.Query)
 	sequence(e, s.Params, (*encoder).param)
 	e.string(s.Command)
+	e.byte(byte(s.Class))
 	e.string(s.Role)
+	e.byte(byte(s.RoleSource))
 	e.strings(s.Tables)
+	sequence(e, s.Objects, (*encoder).object)
+	e.byte(byte(s.Protocol))
+	e.string(s.Prepared)
+	e.string(s.Portal)
+	e.uint(uint64(s.Part))
+	e.uint(uint64(s.Parts))
+	e.string(s.Context)
+	e.byte(byte(s.Redacted))
+	e.bool(s.Copy != nil)
+	if s.Copy != nil {
+		e.copyData(s.Copy)
+	}
 	e.byte(byte(s.Capture))
 	e.string(s.Note)
 	sequence(e, s.Changes, (*encoder).change)
@@ -163,10 +178,22 @@ func (e *encoder) statement(s *Statement) {
 	e.string(s.SQLState)
 	e.string(s.Message)
 	e.bool(s.RolledBack)
+	e.bool(s.NotExecuted)
 	e.bool(s.Replay != nil)
 	if s.Replay != nil {
 		e.replay(s.Replay)
 	}
+}
+
+func (e *encoder) object(o *Object) {
+	e.string(o.Type)
+	e.string(o.Name)
+}
+
+func (e *encoder) copyData(c *CopyData) {
+	e.int(c.Bytes)
+	e.int(c.Messages)
+	e.raw(c.SHA256[:])
 }
 
 func (e *encoder) replay(r *Replay) {

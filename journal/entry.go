@@ -19,6 +19,7 @@ const (
 	entryOutcome  entryKind = 'O' // what became of an intent
 	entryAttempt  entryKind = 'A' // a transaction that rolled back or wrote nothing
 	entryConflict entryKind = 'C' // a verdict
+	entryEvent    entryKind = 'E' // a session, a refused login, an act, a gap
 )
 
 // entry is one thing to be written, or read back: its payload, and what the indexes need to know of it. Each kind uses
@@ -43,6 +44,19 @@ type entry struct {
 
 	conflict    *Conflict
 	conflictKey conflictKey
+
+	event *Event
+}
+
+// when gives the entry's own time; false if it has none.
+func (e *entry) when() (hlc.Time, bool) {
+	switch {
+	case e.record != nil:
+		return e.record.HLC, true
+	case e.event != nil:
+		return e.event.Time, true
+	}
+	return 0, false
 }
 
 // castagnoli is the table of CRC32C.
@@ -124,6 +138,8 @@ func parseEntry(kind entryKind, payload []byte) (*entry, error) {
 			return nil, err
 		}
 		return &entry{kind: kind, conflict: &c, conflictKey: c.identity(), terms: c.terms(), bytes: len(payload)}, nil
+	case entryEvent:
+		return parseEvent(payload)
 	}
 	return nil, fmt.Errorf("kind %q: %w", byte(kind), errMalformed)
 }

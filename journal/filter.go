@@ -8,13 +8,15 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"pgproxy/journal/hlc"
 )
 
 // Reader reads a journal: that of a running node, or a stopped one's.
 type Reader interface {
-	// Scan gives the records and attempts that pass the filter, newest first unless f.Forward, "newest" being the order in
-	// which they came to this journal. It reads little more than what it gives, in bounded memory, and ends with the
-	// first error. What is written after it has begun may be left out.
+	// Scan gives the records, attempts and, on request, events that pass the filter, newest first unless f.Forward, "newest"
+	// being the order in which they came to this journal. It reads little more than what it gives, in bounded memory, and
+	// ends with the first error. What is written after it has begun may be left out.
 	Scan(f Filter) iter.Seq2[Item, error]
 	// Get reads one record with its outcome.
 	Get(id ID) (Item, error)
@@ -45,15 +47,20 @@ type Filter struct {
 	// without the port.
 	Application, Client, Role, SQLState, Command string
 	Session                                      *SessionID
+	Class                                        *Class // of a statement
 	// Rows asks for what touched any of these rows, also by what was rolled back.
 	Rows    []RowKey
 	Outcome *Outcome
 	// Match looks at what passes everything else; nil takes all. It must not keep the item.
 	Match func(*Item) bool
 
-	Kinds   []Kind // empty: all but beats
-	Limit   int    // 0: no limit
-	Forward bool   // oldest first
+	// Events are the kinds of events that are given as well; OnlyEvents leaves out everything else. No event passes a filter
+	// that asks for what only a transaction has: outcome, table, rows, role, SQLSTATE, command, class.
+	Events     []EventKind
+	OnlyEvents bool
+	Kinds      []Kind // empty: all but beats
+	Limit      int    // 0: no limit
+	Forward    bool   // oldest first
 	// After is the Position of the item to go on behind, in the direction of the scan; 0 is the start.
 	After uint64
 
@@ -63,6 +70,7 @@ type Filter struct {
 // Item is a record as the journal keeps it.
 type Item struct {
 	Position uint64
+	Event    *Event  // then there is no Record
 	Record   *Record // an own transaction that aborted, and an attempt (Seq 0), are of KindTx and have their Tx
 	Outcome  Outcome
 	Reason   string // why an own transaction aborted; filled by Get
@@ -118,6 +126,15 @@ func (s *shelf) plan(f Filter) (*walk, error) {
 	}
 	if f.Session != nil {
 		w.terms = append(w.terms, f.Session.term())
+	}
+	if f.Class != nil {
+		w.terms = append(w.terms, termClass+f.Class.String())
+	}
+	if f.OnlyEvents {
+		w.terms = append(w.terms, termEvent)
+		if len(f.Events) == 1 {
+			w.terms = append(w.terms, termEventKind+f.Events[0].String())
+		}
 	}
 	for _, k := range f.Rows {
 		w.rows = append(w.rows, k.hash())
@@ -182,6 +199,8 @@ func (s *shelf) item(e walked) (Item, bool) {
 		s.mu.RUnlock()
 	case entryAttempt:
 		item.Outcome = e.entry.outcome
+	case entryEvent:
+		item.Event = e.entry.event
 	default:
 		return item, false
 	}
@@ -190,16 +209,38 @@ func (s *shelf) item(e walked) (Item, bool) {
 
 // passes looks at the item itself: the indexes only narrow down.
 func (f *Filter) passes(it *Item) bool {
+	if it.Event != nil {
+		return f.passesEvent(it.Event) && (f.Match == nil || f.Match(it))
+	}
 	r := it.Record
 	switch {
-	case len(f.Kinds) > 0 && !slices.Contains(f.Kinds, r.Kind),
+	case f.OnlyEvents,
+		len(f.Kinds) > 0 && !slices.Contains(f.Kinds, r.Kind),
 		len(f.Kinds) == 0 && r.Kind == KindBeat,
 		f.Outcome != nil && it.Outcome != *f.Outcome,
-		!f.Since.IsZero() && r.HLC.Millis() < f.Since.UnixMilli(),
-		!f.Until.IsZero() && r.HLC.Millis() > f.Until.UnixMilli():
+		!f.within(r.HLC):
 		return false
 	}
 	return f.passesTx(r) && (f.Match == nil || f.Match(it))
+}
+
+// within reports whether a time lies in the filter's span.
+func (f *Filter) within(t hlc.Time) bool {
+	return (f.Since.IsZero() || t.Millis() >= f.Since.UnixMilli()) && (f.Until.IsZero() || t.Millis() <= f.Until.UnixMilli())
+}
+
+func (f *Filter) passesEvent(e *Event) bool {
+	switch {
+	case !slices.Contains(f.Events, e.Kind), !f.within(e.Time),
+		f.Outcome != nil, f.Table != "", len(f.Rows) > 0, f.Role != "", f.SQLState != "", f.Command != "", f.Class != nil,
+		f.User != "" && e.Who.User != f.User,
+		f.Database != "" && e.Who.Database != f.Database,
+		f.Application != "" && e.Who.Application != f.Application,
+		f.Client != "" && e.Who.Client != f.Client && Host(e.Who.Client) != f.Client,
+		f.Session != nil && e.Session() != *f.Session:
+		return false
+	}
+	return true
 }
 
 // passesTx looks at what only a transaction has.
@@ -218,6 +259,7 @@ func (f *Filter) passesTx(r *Record) bool {
 		f.Role != "" && !tx.has(func(s *Statement) bool { return s.Role == f.Role }),
 		f.SQLState != "" && !tx.has(func(s *Statement) bool { return s.SQLState == f.SQLState }),
 		f.Command != "" && !tx.has(func(s *Statement) bool { return s.Command == f.Command }),
+		f.Class != nil && !tx.has(func(s *Statement) bool { return s.Class == *f.Class }),
 		len(f.Rows) > 0 && !tx.touchesRow(f.Rows):
 		return false
 	}
@@ -226,7 +268,7 @@ func (f *Filter) passesTx(r *Record) bool {
 
 func (f *Filter) asksTx() bool {
 	return f.User != "" || f.Database != "" || f.Table != "" || f.Application != "" || f.Client != "" || f.Session != nil ||
-		f.Role != "" || f.SQLState != "" || f.Command != "" || len(f.Rows) > 0
+		f.Role != "" || f.SQLState != "" || f.Command != "" || f.Class != nil || len(f.Rows) > 0
 }
 
 func (tx *Tx) has(is func(*Statement) bool) bool {

@@ -95,12 +95,13 @@ func (x *index) addTime(p uint64, e *entry) {
 	if i == len(x.zones) {
 		x.zones = append(x.zones, emptyZone())
 	}
-	if e.record == nil {
+	at, ok := e.when()
+	if !ok {
 		return
 	}
 	// A new slice for a changed zone: readers may hold the old one.
 	z := &x.zones[i]
-	ms := e.record.HLC.Millis()
+	ms := at.Millis()
 	z.least, z.greatest = min(z.least, ms), max(z.greatest, ms)
 }
 

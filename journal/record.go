@@ -53,7 +53,8 @@ type Tx struct {
 	Database    string
 	Application string // application_name, as claimed by the client
 	Client      string // address and port, or "local" for a unix socket
-	Session     uint64 // number of the client's connection at this node
+	Session     uint64 // number of the client's connection at this node, since it started
+	Backend     uint32 // process id of the server's backend; 0 if it was not seen
 	XID         uint64 // the database's transaction id, where known; information, never a judge
 	Relations   []Relation
 	Statements  []Statement
@@ -79,8 +80,18 @@ type Statement struct {
 	Query        string // as the client wrote it, secrets redacted; UTF-8
 	Params       []Param
 	Command      string // INSERT, UPDATE, CREATE TABLE...
-	Role         string // effective role (SET ROLE)
-	Tables       []string
+	Class        Class
+	Role         string // effective role, which current_user named when it was sent; Tx.User is who logged in
+	RoleSource   RoleSource
+	Tables       []string // it writes to, or asks, as "schema.table"
+	Objects      []Object // it names otherwise: what DDL creates, alters or drops, what it calls; each once
+	Protocol     Protocol
+	Prepared     string // extended: name of the prepared statement; "" is the unnamed one
+	Portal       string // extended: name of the portal; "" is the unnamed one
+	Part, Parts  uint32 // it is statement Part (from 1) of the Parts in one Query string; 0, 0: it came alone
+	Context      string // what the client says of its own end user (setting pgproxy.context, or SQL comment): claimed, never checked
+	Redacted     Redaction
+	Copy         *CopyData // COPY FROM STDIN
 	Capture      Capture
 	Note         string // why capture is missing, or what it may not show
 	Changes      []Change
@@ -90,6 +101,7 @@ type Statement struct {
 	SQLState     string // of its failure; "" if it succeeded
 	Message      string
 	RolledBack   bool    // by ROLLBACK TO a savepoint, or by an error caught by one: it has no effect
+	NotExecuted  bool    // it was sent behind one that failed, and the server skipped it
 	Replay       *Replay // CaptureStatement
 }
 

@@ -23,7 +23,7 @@ type memberAt struct {
 
 // counts are what Stats sums up over the whole journal.
 type counts struct {
-	records, transactions, attempts, conflicts, missing int64
+	records, transactions, attempts, conflicts, missing, events int64
 }
 
 // state is what the durable entries say, taken together: the result of playing them in the order of their positions.
@@ -93,6 +93,9 @@ func (s *state) play(e *entry) {
 		s.last = max(s.last, e.record.HLC)
 	case entryConflict:
 		s.counts.conflicts++
+	case entryEvent:
+		s.counts.events++
+		s.last = max(s.last, e.event.Time)
 	}
 }
 
@@ -154,7 +157,7 @@ func (s *state) encode() []byte {
 		e.string(p)
 		e.vector(s.acked[p], NodeID{})
 	}
-	for _, c := range []int64{s.counts.records, s.counts.transactions, s.counts.attempts, s.counts.conflicts, s.counts.missing} {
+	for _, c := range []int64{s.counts.records, s.counts.transactions, s.counts.attempts, s.counts.conflicts, s.counts.missing, s.counts.events} {
 		e.int(c)
 	}
 	e.fixed(uint64(s.last))
@@ -188,7 +191,7 @@ func decodeState(b []byte) (*state, error) {
 		s.acked[peer] = d.vector()
 	}
 	c := &s.counts
-	c.records, c.transactions, c.attempts, c.conflicts, c.missing = d.int(), d.int(), d.int(), d.int(), d.int()
+	c.records, c.transactions, c.attempts, c.conflicts, c.missing, c.events = d.int(), d.int(), d.int(), d.int(), d.int(), d.int()
 	s.last = hlc.Time(d.fixed())
 	s.highest = d.uint()
 	return s, d.end()

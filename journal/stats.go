@@ -13,6 +13,7 @@ type Stats struct {
 	Transactions int64 // committed ones
 	Attempts     int64
 	Conflicts    int64
+	Events       int64
 	// NotReplicated counts the statements of committed transactions whose effect could not be captured.
 	NotReplicated int64
 	InDoubt       int64 // intents whose outcome is not known now
@@ -78,7 +79,7 @@ func (s *shelf) Stats() Stats {
 	c := s.durable.counts
 	return Stats{
 		Records: c.records, Transactions: c.transactions, Attempts: c.attempts, Conflicts: c.conflicts,
-		NotReplicated: c.missing, InDoubt: int64(len(s.undecided)), Bytes: s.bytes, Segments: int64(len(s.segments)),
+		Events: c.events, NotReplicated: c.missing, InDoubt: int64(len(s.undecided)), Bytes: s.bytes, Segments: int64(len(s.segments)),
 	}
 }
 

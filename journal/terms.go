@@ -24,6 +24,9 @@ const (
 	termRole        = "r:" // effective role of a statement
 	termState       = "e:" // SQLSTATE of a failure
 	termAction      = "v:" // command of a statement
+	termClass       = "k:" // of a statement
+	termEvent       = "y:" // every event
+	termEventKind   = "f:"
 	termRow         = "x:" // a row that a statement without effect touched; the row index has the others
 )
 
@@ -81,6 +84,7 @@ func (tx *Tx) terms() []string {
 		add(termRole, st.Role)
 		add(termState, st.SQLState)
 		add(termAction, st.Command)
+		add(termClass, st.Class.String())
 	}
 	slices.Sort(terms)
 	return slices.Compact(terms)
