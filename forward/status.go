@@ -89,13 +89,7 @@ func (n *neighbour) refusedTexts() map[journal.NodeID]string { return n.quaranti
 
 // lag counts what somebody at acked lacks, and gives the age of the oldest of it in seconds.
 func (f *Forwarder) lag(acked journal.Vector) (queued uint64, seconds float64) {
-	stored := f.j.Stored()
-	for n, seq := range stored {
-		if seq > acked[n] {
-			queued += seq - acked[n]
-		}
-	}
-	if queued == 0 {
+	if queued = Lacks(acked, f.j.Stored()); queued == 0 {
 		return 0, 0
 	}
 	if acked == nil {
@@ -142,18 +136,22 @@ func (f *Forwarder) Pending(target journal.Vector, peer string) (map[string]uint
 		if peer == "" && !s.Configured || peer != "" && s.Name != peer {
 			continue
 		}
-		var n uint64
-		for origin, seq := range target {
-			if seq > s.Acked[origin] {
-				n += seq - s.Acked[origin]
-			}
-		}
-		out[s.Name] = n
+		out[s.Name] = Lacks(s.Acked, target)
 	}
 	if peer != "" && len(out) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownPeer, peer)
 	}
 	return out, nil
+}
+
+// Lacks counts the records of target that somebody at v does not have.
+func Lacks(v, target journal.Vector) (n uint64) {
+	for origin, seq := range target {
+		if seq > v[origin] {
+			n += seq - v[origin]
+		}
+	}
+	return n
 }
 
 // Changed gives a channel that is closed when a link, an acknowledgement or the membership has moved.

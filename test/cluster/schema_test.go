@@ -128,6 +128,9 @@ func TestRecordThatCannotBeApplied(t *testing.T) {
 	if r := cc.Run("status"); !strings.Contains(r.Stdout, "lost") {
 		t.Errorf("the table form of status does not name it: %s", r)
 	}
+	if r := a.Run("drain", "--timeout", drainTime.String()); r.Code != 0 || !strings.Contains(r.Stdout, "c has everything, and ") {
+		t.Errorf("a drain to a peer whose stream stands: %s", r)
+	}
 	harness.Query(t, cc.Server.DSN("postgres"), "CREATE TABLE lost (id int PRIMARY KEY)")
 	harness.WaitFor(t, drainTime, "the stream to go on by itself", func() (bool, string) {
 		got := cc.Query(t, "postgres", "SELECT id FROM lost")

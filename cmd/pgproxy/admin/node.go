@@ -14,7 +14,7 @@ type Node interface {
 	// Wake gives a channel signalled when the journal has something new, and the function that ends it.
 	Wake() (<-chan struct{}, func())
 	// Drain reconnects to the named peer, or all, and reports until they have acknowledged everything that was committed when
-	// it was called. It returns an Error with ExitDifference when the timeout passes first.
+	// it was called, and have applied it, unless they make no headway with that. It returns an Error with ExitDifference when the timeout passes first.
 	Drain(ctx context.Context, peer string, timeout time.Duration, report func(DrainProgress) error) error
 	// Verify reports each table and peer compared. It returns an Error with ExitDifference or ExitUnreachable accordingly.
 	Verify(ctx context.Context, database, table string, report func(VerifyProgress) error) error

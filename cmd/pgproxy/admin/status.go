@@ -84,14 +84,15 @@ type JournalStatus struct {
 type DrainProgress struct {
 	Elapsed float64      `json:"elapsed_seconds"`
 	Peers   []DrainCount `json:"peers"`
-	Done    bool         `json:"done"` // everything is acknowledged
+	Done    bool         `json:"done"` // everything is acknowledged, and applied unless Unapplied says otherwise
 }
 
 // DrainCount is what a drain still waits for from one peer.
 type DrainCount struct {
 	Peer      string `json:"peer"`
 	Connected bool   `json:"connected"`
-	Left      int64  `json:"left"`
+	Left      int64  `json:"left"`      // records that it has not acknowledged
+	Unapplied int64  `json:"unapplied"` // records that its databases do not have yet, as it said last
 	LastError string `json:"last_error,omitempty"`
 }
 

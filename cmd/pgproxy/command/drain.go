@@ -22,7 +22,8 @@ func (c *cli) drain() *cobra.Command {
 		Use:   "drain",
 		Short: "Reconnect to the peers and wait until they have everything",
 		Long: `Reconnect to the peers at once and wait until every write that was committed before the call is acknowledged by each
-configured peer, or by the named one.
+configured peer, or by the named one: then it is durable there. It also waits until the peers' databases have it, unless a peer
+makes no headway with that; what it still has to apply is shown then.
 
 Exit code 0: they have everything. 3: time is up; the counts left are shown.`,
 		Example: "  pgproxy drain --data-dir ./a\n  pgproxy drain --data-dir ./a --peer b --timeout 5m",
@@ -76,6 +77,8 @@ func drainText(p admin.DrainProgress) string {
 	parts := make([]string, len(p.Peers))
 	for i, peer := range p.Peers {
 		switch {
+		case peer.Left == 0 && peer.Unapplied > 0:
+			parts[i] = fmt.Sprintf("%s has everything, and %d to apply", peer.Peer, peer.Unapplied)
 		case peer.Left == 0:
 			parts[i] = peer.Peer + " has everything"
 		case peer.Connected:

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"pgproxy/audit"
 	"pgproxy/cmd/pgproxy/admin"
 	"pgproxy/forward"
-	"pgproxy/journal"
 )
 
 var _ admin.Node = (*node)(nil)
@@ -28,74 +26,6 @@ func (n *node) starting() error {
 		return admin.Fail(admin.ExitUnreachable, "try again in a moment", "node %s is still starting", n.set.Node)
 	}
 	return nil
-}
-
-// Drain implements admin.Node.
-func (n *node) Drain(ctx context.Context, peer string, timeout time.Duration, report func(admin.DrainProgress) error) error {
-	if err := n.starting(); err != nil {
-		return err
-	}
-	const every = time.Second // how often the counts are reported while nothing changes
-	begin := n.c.Now()
-	target, err := n.forwarder.Target(ctx)
-	if err != nil && !errors.Is(err, journal.ErrFull) { // a full journal is drained of what is in it
-		return err
-	}
-	n.forwarder.Kick()
-	late := time.NewTimer(timeout)
-	defer late.Stop()
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		changed := n.forwarder.Changed()
-		p, err := n.drainProgress(target, peer)
-		if err != nil {
-			return err
-		}
-		p.Elapsed = n.c.Now().Sub(begin).Seconds()
-		if err := report(p); err != nil || p.Done {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-late.C:
-			return admin.Fail(admin.ExitDifference, "pgproxy status --data-dir "+n.set.DataDir+" shows the links", "not drained after %s: %s", timeout, drainText(p))
-		case <-changed:
-		case <-tick.C:
-			n.forwarder.Kick()
-		}
-	}
-}
-
-// drainProgress counts what the peers lack of target.
-func (n *node) drainProgress(target journal.Vector, peer string) (admin.DrainProgress, error) {
-	pending, err := n.forwarder.Pending(target, peer)
-	if errors.Is(err, forward.ErrUnknownPeer) {
-		return admin.DrainProgress{}, n.unknownPeer(peer)
-	}
-	if err != nil {
-		return admin.DrainProgress{}, err
-	}
-	p := admin.DrainProgress{Done: true, Peers: []admin.DrainCount{}}
-	for _, s := range n.forwarder.Status() {
-		left, wanted := pending[s.Name]
-		if !wanted {
-			continue
-		}
-		p.Peers = append(p.Peers, admin.DrainCount{Peer: s.Name, Connected: s.Connected, Left: int64(left), LastError: s.LastError})
-		p.Done = p.Done && left == 0
-	}
-	return p, nil
-}
-
-func (n *node) unknownPeer(peer string) error {
-	var names []string
-	for _, s := range n.forwarder.Status() {
-		names = append(names, s.Name)
-	}
-	slices.Sort(names)
-	return admin.Fail(admin.ExitUsage, "", "node %s has no peer %q (it has: %s)", n.set.Node, peer, strings.Join(names, ", "))
 }
 
 // Verify implements admin.Node.
