@@ -35,23 +35,24 @@ func Check(dir string) (Report, error) {
 	if err != nil {
 		return r, fmt.Errorf("check journal: %w", err)
 	}
-	id, reached, err := readIdentity(filepath.Join(dir, identityFile))
+	id, err := readIdentity(filepath.Join(dir, identityFile))
 	if err != nil {
 		r.add("%v", err)
+		id = &identityStore{}
 	}
-	c := checker{report: &r, self: id.Node}
+	c := checker{report: &r, self: id.id.Node}
 	for _, path := range paths {
 		c.segment(path)
 	}
 	if c.state != nil {
 		r.InDoubt = int64(len(c.state.open))
-		if err := reached.missing(c.segments, c.state.tails[c.state.self].seq); err != nil {
+		if err := id.missing(&shelf{segments: c.segments, self: c.state.self, durable: c.state}); err != nil {
 			r.add("%v", err)
 		} else if !c.open {
 			r.add("the last segment is missing: the one before it is sealed")
 		}
-	} else if len(paths) == 0 && reached.segment > 0 {
-		r.add("%v", reached.missing(nil, 0))
+	} else if len(paths) == 0 && id.reached.segment > 0 {
+		r.add("%v", id.reached.missing(nil, 0))
 	}
 	return r, nil
 }

@@ -158,6 +158,7 @@ func (j *Journal) finish(group []*ticket, took time.Duration) {
 		for _, e := range t.entries {
 			g.mem.add(e)
 			j.durable.play(e)
+			j.countUnsigned(e)
 			j.forget(e)
 			if e.record != nil && e.record.Seq > 0 {
 				j.cache.put(e.record, e.bytes) // apply and the fold are about to ask for it

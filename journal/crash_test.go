@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 func crashWriter(dir string) error {
 	n, _ := strconv.Atoi(os.Getenv(crashCount))
 	var mu sync.Mutex
-	j, err := journal.Open(context.Background(), journal.Options{Dir: dir, Node: "a", SegmentBytes: 128 << 10, Fault: func(p string) {
+	j, err := journal.Open(context.Background(), journal.Options{Dir: dir, Node: "a", SegmentBytes: 128 << 10, CheckpointEvery: 30, Fault: func(p string) {
 		mu.Lock()
 		defer mu.Unlock()
 		if p == os.Getenv(crashPoint) {
@@ -236,7 +236,7 @@ func TestKilledAnywhere(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 2))
-	points := []string{"journal.gate", "journal.append", "journal.appended", "journal.outcome", "journal.roll", "journal.created", "journal.seal"}
+	points := []string{"journal.gate", "journal.append", "journal.appended", "journal.outcome", "journal.roll", "journal.created", "journal.seal", "journal.sign"}
 	dir := t.TempDir()
 	l := &ledger{rows: map[uint64]int{}, decided: map[uint64]string{}}
 	for round := range rounds {

@@ -20,6 +20,8 @@ const (
 	entryAttempt  entryKind = 'A' // a transaction that rolled back or wrote nothing
 	entryConflict entryKind = 'C' // a verdict
 	entryEvent    entryKind = 'E' // a session, a refused login, an act, a gap
+
+	entryCheckpoint entryKind = 'K' // a signed statement about the entries before it
 )
 
 // entry is one thing to be written, or read back: its payload, and what the indexes need to know of it. Each kind uses
@@ -140,6 +142,9 @@ func parseEntry(kind entryKind, payload []byte) (*entry, error) {
 		return &entry{kind: kind, conflict: &c, conflictKey: c.identity(), terms: c.terms(), bytes: len(payload)}, nil
 	case entryEvent:
 		return parseEvent(payload)
+	}
+	if kind == entryCheckpoint {
+		return parseCheckpointEntry(payload)
 	}
 	return nil, fmt.Errorf("kind %q: %w", byte(kind), errMalformed)
 }

@@ -16,7 +16,7 @@ func TestOutcomesAreNotWaitedFor(t *testing.T) {
 	var asked atomic.Int64
 	var groups atomic.Int64
 	j := journaltest.Open(t, journal.Options{
-		After: func(d time.Duration) <-chan time.Time { asked.Add(1); return timer },
+		After: func(d time.Duration) <-chan time.Time { asked.Add(1); return timer }, CheckpointDelay: -1,
 		Fault: func(p string) {
 			if p == "journal.appended" {
 				groups.Add(1)

@@ -22,6 +22,7 @@ type Identity struct {
 	Cluster     NodeID // zero until founded or admitted
 	Number      uint32 // node number; valid once Cluster is set
 	Journal     NodeID // made with the journal: tells a new journal from the old one of the same node
+	Key         string // public key of its checkpoints, as golang.org/x/mod/sumdb/note writes it
 }
 
 // reached is what the segments must hold at least: noted at every start and with every new segment, so that files which
@@ -36,6 +37,9 @@ var (
 	bucketIdentity = []byte("identity")
 	keyIdentity    = []byte("identity")
 	keyHighWater   = []byte("hlc")
+	keySecret      = []byte("key")        // private and public key of checkpoints, a line each
+	keyCheckpoint  = []byte("checkpoint") // the newest own one, signed
+	bucketWitness  = []byte("witness")    // node id -> what is known of its journal
 )
 
 // identityStore is the small file beside the segments: what must survive any of them.
@@ -43,9 +47,13 @@ type identityStore struct {
 	path string
 	db   *bolt.DB
 
-	mu      sync.Mutex
-	id      Identity
-	reached reached
+	secret string // private key of checkpoints; never changes
+
+	mu        sync.Mutex
+	id        Identity
+	reached   reached
+	newest    Checkpoint // the newest own one; zero if there is none
+	witnesses map[NodeID]Witness
 }
 
 // openIdentity opens the identity file, or makes it for a new node.
@@ -68,6 +76,11 @@ func openIdentity(dir string, o Options) (*identityStore, error) {
 	s := &identityStore{path: path, db: db}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(lostIdentity(err), db.Close())
+	}
+	if s.secret == "" {
+		if err := s.makeKey(o); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
 	}
 	return s, nil
 }
@@ -97,7 +110,7 @@ func createIdentity(dir, path string, o Options) (*identityStore, error) {
 	if s.db, err = bolt.Open(temp, fileMode, boltOptions(0, o.NoSync)); err != nil {
 		return nil, fmt.Errorf("make identity: %w", err)
 	}
-	if err := errors.Join(s.save(s.id, s.reached), s.db.Close()); err != nil {
+	if err := errors.Join(s.save(s.id, s.reached), s.makeKey(o), s.db.Close()); err != nil {
 		return nil, fmt.Errorf("make identity: %w", err)
 	}
 	if err := errors.Join(os.Rename(temp, path), syncFolder(dir)); err != nil {
@@ -129,6 +142,9 @@ func (s *identityStore) load() error {
 			}
 			var err error
 			if s.id, s.reached, err = decodeIdentity(b.Get(keyIdentity)); err != nil {
+				return fmt.Errorf("%s: %w: %w", s.path, ErrDamaged, err)
+			}
+			if err := s.loadProof(b, tx.Bucket(bucketWitness)); err != nil {
 				return fmt.Errorf("%s: %w: %w", s.path, ErrDamaged, err)
 			}
 			return nil

@@ -20,6 +20,7 @@ type Journal struct {
 	identity *identityStore
 	clock    *hlc.Clock
 	queue    *queue
+	signer   *signer
 	watchers watchers
 	stats    meters
 
@@ -60,6 +61,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		return nil, errors.Join(err, j.release())
 	}
 	go j.commitAll()
+	go j.signAll()
 	j.sealOld()
 	return j, nil
 }
@@ -79,6 +81,7 @@ func (j *Journal) Close() error {
 		<-j.stopped
 		return nil
 	}
+	j.signLast()
 	j.queue.close()
 	<-j.stopped
 	j.sealings.Wait()

@@ -21,7 +21,7 @@ func (j *Journal) open(ctx context.Context) (err error) {
 	if err := j.openSegments(ctx, true, j.segmentsDir(), j.o.SegmentBytes, j.o.NoSync); err != nil {
 		return err
 	}
-	if err := j.identity.reached.missing(j.segments, j.durable.tails[j.self].seq); err != nil {
+	if err := j.identity.missing(&j.shelf); err != nil {
 		return goneSegment(err)
 	}
 	if len(j.segments) == 0 {
@@ -185,6 +185,7 @@ func (j *Journal) start() error {
 		return err
 	}
 	j.queue = newQueue(j.o.FlushDelay, j.o.After)
+	j.startSigner()
 	j.maxBytes.Store(j.o.MaxBytes)
 	j.tails = map[NodeID]tail{}
 	for n, t := range j.durable.tails {

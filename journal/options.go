@@ -13,6 +13,9 @@ const (
 	DefaultSegmentBytes = 64 << 20
 	DefaultFlushDelay   = 5 * time.Millisecond
 	DefaultCacheBytes   = 16 << 20
+
+	DefaultCheckpointEvery = 4096
+	DefaultCheckpointDelay = time.Minute
 )
 
 // minSegmentBytes keeps a segment from being mostly overhead.
@@ -42,6 +45,11 @@ type Options struct {
 	FlushDelay time.Duration
 	// CacheBytes bounds the cache of decoded records, measured in encoded bytes; 0 is DefaultCacheBytes.
 	CacheBytes int64
+	// CheckpointEvery is the number of entries after which a checkpoint is signed; 0 is DefaultCheckpointEvery, negative is
+	// never, not even when the journal is closed.
+	CheckpointEvery int
+	// CheckpointDelay is how long an entry may wait for a checkpoint; 0 is DefaultCheckpointDelay, negative is for ever.
+	CheckpointDelay time.Duration
 	// MaxAhead is how far ahead of this node's clock a record of another node may be; 0 is hlc.DefaultMaxAhead, negative
 	// is no limit.
 	MaxAhead time.Duration
@@ -50,7 +58,8 @@ type Options struct {
 	// Fault is called at every step that a crash test may want to die at; nil is a no-op. Points: "journal.created",
 	// "journal.gate" (sequence taken, nothing written), "journal.append" (before the group's transaction is committed),
 	// "journal.appended" (the group is durable, nobody was told), "journal.outcome" (outcome known, not durable),
-	// "journal.roll" (next segment made, not yet used), "journal.seal" (before a closed segment's indexes are committed).
+	// "journal.roll" (next segment made, not yet used), "journal.seal" (before a closed segment's indexes are committed),
+	// "journal.sign" (a checkpoint is kept, and not yet in the journal).
 	Fault func(point string)
 
 	// disk is asked before and after a group is written, and may answer with the disk's failure: for tests.
@@ -83,6 +92,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = DefaultCheckpointEvery
+	}
+	if o.CheckpointDelay == 0 {
+		o.CheckpointDelay = DefaultCheckpointDelay
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

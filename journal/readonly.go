@@ -14,7 +14,7 @@ import (
 type ReadOnly struct {
 	shelf
 	lock     *os.File
-	identity Identity
+	identity *identityStore // closed: only what was read
 }
 
 // OpenReadOnly opens the journal of a node that is not running: ErrLocked if it is. While it is open, the node cannot
@@ -36,16 +36,16 @@ func OpenReadOnly(dir string) (*ReadOnly, error) {
 }
 
 func (r *ReadOnly) open(dir, path string) error {
-	id, reached, err := readIdentity(path)
+	id, err := readIdentity(path)
 	if err != nil {
 		return err
 	}
 	r.identity = id
-	r.shelf = newShelf(id, DefaultCacheBytes)
+	r.shelf = newShelf(id.id, DefaultCacheBytes)
 	if err := r.openSegments(context.Background(), false, filepath.Join(dir, segmentsFolder), 0, false); err != nil {
 		return err
 	}
-	if err := reached.missing(r.segments, r.durable.tails[r.self].seq); err != nil {
+	if err := id.missing(&r.shelf); err != nil {
 		return goneSegment(err)
 	}
 	r.published = r.durable.tails[r.self].seq
@@ -59,26 +59,29 @@ func (r *ReadOnly) open(dir, path string) error {
 	return nil
 }
 
-// readIdentity reads the identity file without changing it.
-func readIdentity(path string) (Identity, reached, error) {
+// readIdentity reads the identity file without changing it, and closes it again.
+func readIdentity(path string) (*identityStore, error) {
 	if err := checkPages(path); err != nil {
-		return Identity{}, reached{}, lostIdentity(err)
+		return nil, lostIdentity(err)
 	}
 	o := boltOptions(0, false)
 	o.ReadOnly = true
 	db, err := bolt.Open(path, fileMode, o)
 	if err != nil {
-		return Identity{}, reached{}, openError(path, err)
+		return nil, openError(path, err)
 	}
 	s := &identityStore{path: path, db: db}
 	if err := errors.Join(s.load(), db.Close()); err != nil {
-		return Identity{}, reached{}, lostIdentity(err)
+		return nil, lostIdentity(err)
 	}
-	return s.id, s.reached, nil
+	return s, nil
 }
 
 // Identity says whose journal it is. Its incarnation is that of the last start.
-func (r *ReadOnly) Identity() Identity { return r.identity }
+func (r *ReadOnly) Identity() Identity { return r.identity.id }
+
+// Checkpoint gives the newest signed checkpoint; its Note is empty if there is none.
+func (r *ReadOnly) Checkpoint() Checkpoint { return r.identity.newest }
 
 // Close gives the journal free.
 func (r *ReadOnly) Close() error {
