@@ -23,7 +23,8 @@
 // record the hash of the one before it.
 //
 // All entries are the leaves of one Merkle tree (RFC 6962); each entry carries the hashes that it completes (tree.go), so any
-// root, and any proof between two sizes, is read from the segments.
+// root, and any proof between two sizes, is read from the segments. Now and then, and at the end, the node signs the root of
+// what is durable (checkpoint.go); the newest checkpoint stands in identity.db and, like all, in the journal.
 //
 // bbolt believes what it maps into memory, and damage there ends the process. Before it opens a file, the file's pages are
 // walked by plain reads (all of a segment that is written to, the meta pages of a sealed one); reads that still meet damage
