@@ -76,19 +76,6 @@ func TestParseIsSafeForConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// TestEscapedSessions: where a backslash escapes in plain strings, what it changes is not read.
-func TestEscapedSessions(t *testing.T) {
-	p := New(Options{})
-	for text, read := range map[string]bool{
-		"SELECT 'a'": true, "SELECT E'a\\'b'": true, "SELECT $$a\\b$$": true, `SELECT "a\b"`: true, "INSERT INTO t VALUES ('it''s')": true,
-		"SELECT 'a\\'b'": false, "SELECT 'a\\'; DELETE FROM t; --'": false, "SELECT U&'a'": false, "SELECT 'a": false,
-	} {
-		if s := p.ParseEscaped(text); (s.Unread == nil) != read {
-			t.Errorf("%q: %v", text, s.Unread)
-		}
-	}
-}
-
 // TestNoAllocationOnAHit holds the promise of the hot path.
 func TestNoAllocationOnAHit(t *testing.T) {
 	p := New(Options{})

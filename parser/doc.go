@@ -20,7 +20,8 @@
 //
 // # Reading order
 //
-// statement.go is what others see. parser.go is the path above. token.go and number.go are the scanner, limits.go keeps
+// statement.go is what others see. parser.go is the path above, escaped.go for sessions with standard_conforming_strings
+// off. token.go and number.go are the scanner, limits.go keeps
 // libpg_query alive, skeleton.go is why a text with inlined values costs a microsecond or two; analyse.go calls libpg_query
 // and walk.go collects what may stand anywhere in a tree; classify.go and ddl.go know every statement node; write.go,
 // assign.go, session.go, copy.go, objects.go, refuse.go and password.go know the details of their statements; secret.go,

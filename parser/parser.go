@@ -49,39 +49,6 @@ func (p *Parser) Parse(sql string) *Script {
 	return s
 }
 
-// ParseEscaped is Parse for a session with standard_conforming_strings off, where a backslash escapes in '..' too. A
-// text for which that matters is Unread.
-func (p *Parser) ParseEscaped(sql string) *Script {
-	s := scanner{text: sql}
-	for {
-		t, ok := s.next()
-		if !ok {
-			return p.Parse(sql)
-		}
-		if t.kind == kindBad || escapedDiffers(sql, t) {
-			return &Script{Text: sql, Unread: fmt.Errorf("%w: backslash with standard_conforming_strings off", ErrLexical)}
-		}
-	}
-}
-
-// escapedDiffers reports whether a token is a plain string with a backslash, or a U&'..', which is refused there.
-func escapedDiffers(sql string, t token) bool {
-	text := t.text(sql)
-	if t.kind == kindEscape && (text[0] == 'u' || text[0] == 'U') {
-		return true
-	}
-	return t.kind == kindString && containsByte(text, '\\')
-}
-
-func containsByte(s string, c byte) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] == c {
-			return true
-		}
-	}
-	return false
-}
-
 // reader is the working space of one reading.
 type reader struct {
 	tokens   []token

@@ -47,6 +47,7 @@ type scanner struct {
 	text     string
 	pos      int
 	comments bool // give comments as tokens
+	escapes  bool // a backslash escapes in plain strings: standard_conforming_strings off
 }
 
 // next gives the next token; false at the end of the text.
@@ -73,7 +74,7 @@ func (s *scanner) next() (token, bool) {
 func (s *scanner) token(c byte) token {
 	switch {
 	case c == '\'':
-		return s.quote(s.pos, 0, quotePlain, kindString)
+		return s.quote(s.pos, 0, s.plain(), kindString)
 	case c == '"':
 		return s.ident(s.pos, 0)
 	case isIdentStart(c):
@@ -90,6 +91,14 @@ func (s *scanner) token(c byte) token {
 		return s.take(operatorLen(s.text[s.pos:]), kindOperator)
 	}
 	return s.take(1, kindBad)
+}
+
+// plain is how a quote is written in a string without prefix.
+func (s *scanner) plain() quoting {
+	if s.escapes {
+		return quoteEscapes
+	}
+	return quotePlain
 }
 
 // at gives the byte n places ahead, 0 past the end.
@@ -142,7 +151,7 @@ func (s *scanner) wordOrPrefix(c byte) token {
 		}
 	case 'n', 'N':
 		if next == '\'' {
-			return s.quote(s.pos, 1, quotePlain, kindEscape)
+			return s.quote(s.pos, 1, s.plain(), kindEscape)
 		}
 	case 'b', 'B', 'x', 'X':
 		if next == '\'' {

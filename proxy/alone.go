@@ -74,7 +74,7 @@ func (s *session) runAlone(text string, st *parser.Statement, plan *capture.Plan
 		return &run{}, err
 	}
 	s.q.push(owed{kind: 'P', mode: modePlay})
-	_ = s.bw.Parse(wire.Parse{Text: text[:st.Offset] + st.Text}) // sticks, as all writes here
+	_ = s.sendParse(wire.Parse{Text: text[:st.Offset] + st.Text}) // sticks, as all writes here
 	s.q.push(owed{kind: 'B', mode: modePlay})
 	_ = s.bw.Bind(wire.Bind{})
 	s.q.push(owed{kind: 'E', mode: modePlay, run: r})

@@ -129,6 +129,7 @@ func (s *session) mirror(t *tx, st *parser.Statement, r *run, err error) {
 	case parser.RollbackTo:
 		t.rollbackTo(st.Name)
 		s.alter()
+		s.rewritten = true
 	}
 }
 

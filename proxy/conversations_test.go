@@ -228,7 +228,24 @@ var moreConversations = []conversation{
 		wait Z
 		Q "INSERT INTO t VALUES (153, 'ascii') RETURNING v"
 		wait Z
-		Q "SET client_encoding = 'UTF8'; SET standard_conforming_strings = off"
+		Q "INSERT INTO t VALUES (156, '\xe9'); INSERT INTO t VALUES (157, '\xe9\xe9' || nosuch)"
+		wait Z
+		Q "INSERT INTO t VALUES (156, '\xe9') RETURNING v, nosuch"
+		wait Z
+		Q "INSERT INTO t VALUES (156, '\xe9') RETURNING v"
+		wait Z
+		P "" "UPDATE t SET v = v || '\xe9' || $1 WHERE id = 156 RETURNING v"
+		B "" "" "\xe8"
+		E "" 0
+		S
+		wait Z
+		Q "SET client_encoding = 'UTF8'; SET standard_conforming_strings = off; SET escape_string_warning = off"
+		wait Z
+		Q "INSERT INTO t VALUES (158, 'it\\'s; --'); UPDATE t SET v = v || '\\'' WHERE id = 158 RETURNING v"
+		wait Z
+		Q "INSERT INTO t VALUES (159, 'it\\'s'), (160, nosuch)"
+		wait Z
+		Q "INSERT INTO t VALUES (159, 'it\\')"
 		wait Z
 		Q "INSERT INTO t VALUES (154, 'a\\\\b') RETURNING v"
 		wait Z

@@ -14,9 +14,9 @@
 // What breaks in between is left to the Resolver (recover.go), which is exact.
 //
 // Where to read: server.go, login.go, session.go; front.go and backend.go are the two goroutines, queue.go lies between
-// them; extended.go and execute.go are the extended protocol, simple.go and play.go simple Query strings, control.go
-// BEGIN, COMMIT and friends; names.go PREPARE and DEALLOCATE; tx.go collects, record.go commits, alone.go runs what refuses
-// a block, recover.go and catalogue.go settle what is in doubt, prune.go deletes old markers; inject.go runs
+// them; extended.go and execute.go are the extended protocol, simple.go and play.go simple Query strings, text.go how
+// texts are written, control.go BEGIN, COMMIT and friends; names.go PREPARE and DEALLOCATE; tx.go collects, record.go commits,
+// alone.go runs what refuses a block, recover.go and catalogue.go settle what is in doubt, prune.go deletes old markers; inject.go runs
 // pgproxy's own queries in the client's session; pgerror.go says what a client is told.
 //
 // Departures from the design, with their reasons:
@@ -24,7 +24,8 @@
 //   - Fake answers need no entry in the queue: whoever fakes one first waits until nothing is owed, and then writes it.
 //   - A string of several statements is played statement by statement inside a block of pgproxy's own (BEGIN by extended
 //     messages). PostgreSQL's implicit block differs from it only in how it takes transaction control, which the player
-//     imitates; without it LOCK, DECLARE and SET LOCAL would behave differently up to 17.
-//   - A statement whose text cannot be read (client_encoding other than UTF8 with a text that is not ASCII,
-//     standard_conforming_strings off with a backslash, newer syntax) is captured by its effect.
+//     imitates; without it LOCK, DECLARE and SET LOCAL would behave differently up to 17. A warning of the lexer's comes with its
+//     statement, and not before the first.
+//   - A statement whose text cannot be read (newer syntax, a client_encoding without a table, a client_encoding that was changed
+//     in the same segment) is captured by its effect. Texts are UTF-8 inside (text.go).
 package proxy

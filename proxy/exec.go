@@ -179,6 +179,7 @@ func (s *session) finish(t *tx, r *run) error {
 // after notes what a statement that was not held may change for later ones.
 func (s *session) after(st *parser.Statement) {
 	s.noteNames(st)
+	s.noteWriting(st)
 	if st.DropsPrepared {
 		s.own.doubt()
 	}

@@ -44,6 +44,7 @@ func (s *session) onExecute(peek []byte) error {
 func (s *session) noteEnd(st *parser.Statement) {
 	if s.tx == nil && s.altered && st.Class == parser.ClassTransaction && st.Transaction != parser.Begin {
 		s.cap.Altered()
+		s.rewritten = s.rewritten || st.Transaction == parser.Rollback
 		s.altered = st.Transaction != parser.Commit && st.Transaction != parser.Rollback
 	}
 }
@@ -110,7 +111,7 @@ func (s *session) executeRun(po *portal, rows int32) error {
 	if s.tx != nil {
 		s.tx.takeXID()
 	}
-	po.fillParams()
+	s.fillParams(po)
 	return err
 }
 
@@ -145,7 +146,7 @@ func (s *session) splicedFailed(t *tx, po *portal, f *failure) error {
 			return err
 		}
 		seq := s.q.push(owed{kind: 'P', mode: modePlay})
-		_ = s.bw.Parse(wire.Parse{Text: po.ps.text, Types: po.ps.types}) // sticks
+		_ = s.sendParse(wire.Parse{Text: po.ps.text, Types: po.ps.types}) // sticks
 		_ = s.bw.Empty('H')
 		err := s.collect(seq, nil, false)
 		var own *failure

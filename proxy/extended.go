@@ -67,8 +67,8 @@ func (s *session) onParse() error {
 	if ps.plan == nil || ps.plan.Text == ps.st.Text {
 		err = s.bw.Frame('P', body)
 	} else {
-		p.Text = p.Text[:ps.st.Offset] + ps.plan.Text
-		err = s.bw.Parse(p)
+		p.Text = ps.text[:ps.st.Offset] + ps.plan.Text
+		err = s.sendParse(p)
 	}
 	if err == nil && ps.plan != nil {
 		s.askTypes(ps)
@@ -92,12 +92,12 @@ func (s *session) askTypes(ps *prepared) {
 
 // prepare decides about a text of the extended protocol.
 func (s *session) prepare(p *wire.Parse) (*prepared, error) {
-	ps := &prepared{name: p.Name, types: p.Types, text: p.Text}
 	script := s.parse(p.Text)
+	ps := &prepared{name: p.Name, types: p.Types, text: script.Text}
 	var st *parser.Statement
 	switch {
 	case script.Unread != nil:
-		st = unread(p.Text)
+		st = unread(script.Text)
 	case len(script.Statements) == 1:
 		st = script.Statements[0]
 	default:
@@ -164,7 +164,7 @@ func (s *session) plan(st *parser.Statement) (*capture.Plan, error) {
 	if err != nil {
 		return nil, ofOwnWork(errCatalog, err)
 	}
-	if plan.Text != st.Text && s.unreadable(plan.Text) != nil {
+	if plan.Text != st.Text && s.fits(plan.Text) != nil {
 		return s.cap.PlanUnread(st.Text), nil // the spliced names do not fit the session's encoding
 	}
 	return plan, nil
@@ -267,7 +267,7 @@ func (s *session) replan(ps *prepared) (*prepared, error) {
 	s.q.push(owed{kind: 'C', mode: modeOwn})
 	_ = s.bw.Target('C', 'S', ps.name) // sticks, as all writes here
 	s.q.push(owed{kind: 'P', mode: modeOwn})
-	_ = s.bw.Parse(wire.Parse{Name: ps.name, Text: ps.text[:ps.st.Offset] + is, Types: ps.types})
+	_ = s.sendParse(wire.Parse{Name: ps.name, Text: ps.text[:ps.st.Offset] + is, Types: ps.types})
 	return &again, nil
 }
 
@@ -301,12 +301,15 @@ func (s *session) bindHeld(po *portal) error {
 
 // fillParams completes the parameters in the journal's form. Called once the statement has run: only then are the types
 // that the server chose here. (Capture keeps the slice and looks into it in Finish.)
-func (po *portal) fillParams() {
+func (s *session) fillParams(po *portal) {
 	types := po.ps.types
 	if u := po.ps.unsure; u != nil && u.types != nil {
 		types = u.types
 	}
 	for i, v := range po.bind.Params {
+		if po.bind.Format(i) == 0 {
+			v = s.decodeParam(v)
+		}
 		var oid uint32
 		if i < len(types) {
 			oid = types[i]

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
-	"pgproxy/parser"
 	"pgproxy/proxy/wire"
 )
 
@@ -142,75 +139,6 @@ func (s *session) tell(err error) {
 		return
 	}
 	s.cw.write(true, func(w *wire.Writer) { _ = w.Fields('E', clientError(err, "ERROR")) })
-}
-
-// parse reads a text. One that cannot be read as UTF-8, or not with this session's string syntax, is Unread.
-func (s *session) parse(text string) *parser.Script {
-	reason := s.unreadable(text)
-	switch {
-	case reason == nil:
-		return s.srv.o.Parser.Parse(text)
-	case errors.Is(reason, errEncoding) && singleByte(*s.encoding.Load()) && s.conforming.Load():
-		return s.parseMasked(text)
-	}
-	return &parser.Script{Text: text, Unread: reason}
-}
-
-// parseMasked takes a text of another encoding apart, in which each character is one byte: with a letter in the place of
-// each byte beyond ASCII, statements begin and end where they do. One with such bytes is handled by its effect.
-func (s *session) parseMasked(text string) *parser.Script {
-	masked := []byte(text)
-	for i, b := range masked {
-		if b >= 0x80 {
-			masked[i] = 'x'
-		}
-	}
-	script := s.srv.o.Parser.Parse(string(masked))
-	if script.Unread != nil {
-		return &parser.Script{Text: text, Unread: script.Unread}
-	}
-	apart := &parser.Script{Text: text, Statements: slices.Clone(script.Statements)}
-	for i, st := range apart.Statements {
-		own := text[st.Offset : st.Offset+len(st.Text)]
-		if own != st.Text && st.Class != parser.ClassTransaction {
-			apart.Statements[i] = unread(own)
-			apart.Statements[i].Offset = st.Offset
-		}
-	}
-	return apart
-}
-
-// singleByte reports whether an encoding's characters are one byte each, with ASCII as itself.
-func singleByte(encoding string) bool {
-	for _, p := range []string{"LATIN", "WIN", "ISO_8859", "KOI8"} {
-		if strings.HasPrefix(encoding, p) {
-			return true
-		}
-	}
-	return false
-}
-
-var (
-	errEncoding = errors.New("client_encoding is not UTF8")
-	errStrings  = errors.New("standard_conforming_strings is off")
-)
-
-// unreadable says why the parser would misread a text.
-func (s *session) unreadable(text string) error {
-	enc := *s.encoding.Load()
-	other := enc != "UTF8" && enc != "SQL_ASCII"
-	if !other && s.conforming.Load() {
-		return nil
-	}
-	for i := range len(text) {
-		if other && text[i] >= 0x80 {
-			return errEncoding
-		}
-		if text[i] == '\\' && !s.conforming.Load() {
-			return errStrings
-		}
-	}
-	return nil
 }
 
 // applicationName gives application_name as the client has set it by now.

@@ -57,7 +57,7 @@ func (s *session) sendOwn(sql string, types []uint32, formats []int16, args [][]
 			_ = s.bw.Target('C', 'S', st.name) // sticks, as all writes here
 		}
 		s.q.push(owed{kind: 'P', mode: modeOwn})
-		_ = s.bw.Parse(wire.Parse{Name: st.name, Text: sql, Types: types})
+		_ = s.sendParse(wire.Parse{Name: st.name, Text: sql, Types: types})
 		st.there, st.fresh = true, false
 	}
 	s.q.push(owed{kind: 'B', mode: modeOwn})

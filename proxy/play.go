@@ -17,20 +17,21 @@ import (
 // A string of several statements is one implicit block of PostgreSQL's; the player opens a block of its own for it and
 // imitates the differences. A single one needs no block: its Sync is withheld until the commit.
 type player struct {
-	s      *session
-	text   string
-	sts    []*parser.Statement
-	plans  []*capture.Plan // of a single statement; several are planned as they come
-	unread error
-	last   *run // whose tag waits for the end
-	open   bool // extended messages were sent without a Sync behind them
+	s     *session
+	text  string
+	sts   []*parser.Statement
+	plans []*capture.Plan // of a single statement; several are planned as they come
+	raw   bool            // text is as it came: not UTF-8
+	last  *run            // whose tag waits for the end
+	open  bool            // extended messages were sent without a Sync behind them
 }
 
 // newPlayer decides whether a string must be played; nil if it passes.
-func (s *session) newPlayer(text string, script *parser.Script) (*player, error) {
-	p := &player{s: s, text: text, sts: script.Statements, unread: script.Unread}
-	if p.unread != nil {
-		p.sts = []*parser.Statement{unread(text)}
+func (s *session) newPlayer(script *parser.Script) (*player, error) {
+	p := &player{s: s, text: script.Text, sts: script.Statements}
+	if script.Unread != nil {
+		p.sts = []*parser.Statement{unread(script.Text)}
+		p.raw = errors.Is(script.Unread, capture.ErrCharset) || errors.Is(script.Unread, errUnsettled)
 	}
 	status := s.q.state().status
 	if status == 'E' && (len(p.sts) == 1 && p.sts[0].Class != parser.ClassTransaction) {
@@ -168,7 +169,12 @@ func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 	r := s.newRun(plan, st, nil)
 	sh := shapeOf(plan)
 	s.q.push(owed{kind: 'P', mode: modePlay})
-	_ = s.bw.Parse(wire.Parse{Text: p.textOf(st, plan)}) // sticks, as all writes here
+	parse := wire.Parse{Text: p.textOf(st, plan)}
+	if p.raw {
+		_ = s.bw.Parse(parse) // sticks, as all writes here
+	} else {
+		_ = s.sendParse(parse)
+	}
 	s.q.push(owed{kind: 'B', mode: modePlay})
 	b := wire.Bind{}
 	if plan != nil && plan.OwnRows {

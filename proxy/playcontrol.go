@@ -99,7 +99,7 @@ func (s *session) commitText(text string, m mode) func() (uint64, *run) {
 	return func() (uint64, *run) {
 		r := &run{st: &parser.Statement{Text: text}, start: s.srv.o.Now()}
 		s.q.push(owed{kind: 'P', mode: m})
-		_ = s.bw.Parse(wire.Parse{Text: text}) // sticks, as all writes here
+		_ = s.sendParse(wire.Parse{Text: text}) // sticks, as all writes here
 		s.q.push(owed{kind: 'B', mode: m})
 		_ = s.bw.Bind(wire.Bind{})
 		s.q.push(owed{kind: 'E', mode: m, run: r})

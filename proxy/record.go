@@ -140,7 +140,7 @@ func (s *session) ownRollback() error {
 func (s *session) command(sql string) error {
 	r := &run{collect: true}
 	s.q.push(owed{kind: 'P', mode: modeOwn})
-	_ = s.bw.Parse(wire.Parse{Name: ownCommand, Text: sql}) // sticks, as all writes here
+	_ = s.sendParse(wire.Parse{Name: ownCommand, Text: sql}) // sticks, as all writes here
 	s.q.push(owed{kind: 'B', mode: modeOwn})
 	_ = s.bw.Bind(wire.Bind{Portal: ownCommand, Statement: ownCommand})
 	s.q.push(owed{kind: 'E', mode: modeOwn, run: r})

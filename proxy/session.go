@@ -47,7 +47,10 @@ type session struct {
 	skipping bool // the client's messages are dropped up to its next Sync
 	untold   bool // the server skips to the next Sync because of a query of pgproxy's own: the client does not know yet
 	holding  bool // nothing is flushed to the server before it must be
-	altered  bool // session settings were changed in the current transaction
+	// rewritten: how texts are written (client_encoding, standard_conforming_strings) may have changed, and the server has not
+	// told yet.
+	rewritten bool
+	altered   bool // session settings were changed in the current transaction
 	// block is what the transaction control executed since the last Sync made of the transaction status, which the server
 	// tells only at Sync: 'T' a block is open, 'I' none is; 0 nothing was executed.
 	block byte

@@ -35,7 +35,7 @@ func (s *session) onQuery() error {
 	if s.q.state().failed {
 		return s.passQuery(body, nil)
 	}
-	p, err := s.newPlayer(text, script)
+	p, err := s.newPlayer(script)
 	if err != nil {
 		return s.refuseQuery(err)
 	}

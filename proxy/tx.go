@@ -92,6 +92,7 @@ func (s *session) end(committed bool) {
 	clear(s.portals)
 	s.cap.EndTransaction(committed)
 	if s.altered {
+		s.rewritten = s.rewritten || !committed
 		s.cap.Altered()
 		s.altered = false
 	}

@@ -1,6 +1,8 @@
 package capture
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"golang.org/x/text/encoding"
@@ -14,6 +16,50 @@ import (
 // transcoding gives what turns a client_encoding's bytes into UTF-8; nil where they are UTF-8 already, or cannot be told
 // (SQL_ASCII and encodings without a table: text that is not UTF-8 then travels as binary).
 func transcoding(name string) transcoder {
+	e := charset(name)
+	if e == nil {
+		return nil
+	}
+	return func(b []byte) ([]byte, error) { return e.NewDecoder().Bytes(b) }
+}
+
+// ErrCharset is returned by Decode and Encode for what they cannot turn without loss.
+var ErrCharset = errors.New("text cannot be converted from or to client_encoding")
+
+// Decode turns text in a client_encoding into UTF-8, if Encode would turn that into the same bytes.
+func Decode(name, text string) (string, error) {
+	e := charset(name)
+	if e == nil {
+		return "", fmt.Errorf("%w %s", ErrCharset, name)
+	}
+	out, err := e.NewDecoder().String(text)
+	if err == nil {
+		var back string
+		if back, err = e.NewEncoder().String(out); err == nil && back != text {
+			err = errors.New("not the same bytes")
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w %s: %w", ErrCharset, name, err)
+	}
+	return out, nil
+}
+
+// Encode turns UTF-8 into a client_encoding.
+func Encode(name, text string) (string, error) {
+	e := charset(name)
+	if e == nil {
+		return "", fmt.Errorf("%w %s", ErrCharset, name)
+	}
+	out, err := e.NewEncoder().String(text)
+	if err != nil {
+		return "", fmt.Errorf("%w %s: %w", ErrCharset, name, err)
+	}
+	return out, nil
+}
+
+// charset gives the table of an encoding; nil if there is none.
+func charset(name string) encoding.Encoding {
 	var e encoding.Encoding
 	switch strings.ToUpper(name) {
 	case "LATIN1":
@@ -82,8 +128,6 @@ func transcoding(name string) transcoder {
 		e = simplifiedchinese.GB18030
 	case "BIG5":
 		e = traditionalchinese.Big5
-	default:
-		return nil
 	}
-	return func(b []byte) ([]byte, error) { return e.NewDecoder().Bytes(b) }
+	return e
 }

@@ -52,10 +52,17 @@ type suite struct {
 	env                  func(port int) []string
 }
 
-// compare runs the suite directly and through a proxy, on servers of their own.
+// compare runs the suite directly and through a proxy, on each major version.
 func compare(t *testing.T, s suite) {
-	t.Helper()
-	plain, behind := harness.Postgres(t, harness.Named("plain")), harness.Postgres(t, harness.Named("behind"))
+	for _, major := range harness.Majors(t) {
+		t.Run(strconv.Itoa(major), func(t *testing.T) { s.compare(t, major) })
+	}
+}
+
+// compare does so on one version, on servers of their own.
+func (s suite) compare(t *testing.T, major int) {
+	plain := harness.Postgres(t, harness.Named("plain"), harness.Major(major))
+	behind := harness.Postgres(t, harness.Named("behind"), harness.Major(major))
 	for _, server := range []*harness.Server{plain, behind} {
 		harness.Query(t, server.DSN("postgres"), "CREATE DATABASE "+s.database)
 		psql(t, server.DSN(s.database), s.setup)
