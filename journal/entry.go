@@ -156,6 +156,9 @@ func recordEntry(kind entryKind, r *Record, raw []byte, hash [32]byte, size int)
 		for _, k := range r.Tx.RowKeys() {
 			e.rows = append(e.rows, k.hash())
 		}
+		for _, k := range r.Tx.ClaimKeys() {
+			e.rows = append(e.rows, k.hash())
+		}
 		e.describe(r)
 	}
 	e.terms = append(e.terms, originTerm(r.Origin))

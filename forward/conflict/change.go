@@ -24,6 +24,7 @@ type Change struct {
 	Moved         bool            // OpDelete: half of a changed key
 	Ends          bool            // OpDelete of all rows: TRUNCATE. It never loses, and has no Relation
 	Cascade       bool
+	Void          bool // it does not stand: nothing is played
 }
 
 // knows reports whether the author of c knew d when it wrote c. A transaction knows itself.
@@ -108,6 +109,7 @@ func appendTouches(out []Touch, rec *journal.Record, ch *journal.Change, place *
 	rel := &rec.Tx.Relations[ch.Relation]
 	c := &Change{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, Place: *place, Relation: rel, Op: ch.Op,
 		Before: ch.Before, After: ch.After, Set: ch.Set, Delta: ch.Delta, Upsert: ch.Upsert, Cascade: ch.Cascade}
+	together(c)
 	*place++
 	old, now := ch.Before, ch.After
 	if now != nil && old != nil {
@@ -132,6 +134,27 @@ func appendTouches(out []Touch, rec *journal.Record, ch *journal.Change, place *
 	come.Op, come.Before, come.Set, come.Delta, come.Place = journal.OpInsert, nil, nil, nil, *place
 	*place++
 	return append(out, Touch{Key: t.Key, Change: &gone}, Touch{Key: t.Other, Change: &come})
+}
+
+// together sets whole what stands in one unique or foreign key, so that no row ends with a value of it that nobody wrote.
+func together(c *Change) {
+	rel := c.Relation
+	if len(rel.Uniques) == 0 && len(rel.References) == 0 {
+		return
+	}
+	keyed := func(i int) bool {
+		return slices.ContainsFunc(rel.Uniques, func(u journal.Unique) bool { return slices.Contains(u.Columns, i) }) ||
+			slices.ContainsFunc(rel.References, func(r journal.Reference) bool { return slices.Contains(r.Columns, i) })
+	}
+	if slices.ContainsFunc(c.Set, keyed) {
+		c.Set = rel.Closed(c.Set)
+	}
+	if slices.ContainsFunc(c.Upsert, keyed) {
+		c.Upsert = rel.Closed(c.Upsert)
+	}
+	if slices.ContainsFunc(c.Delta, keyed) {
+		c.Delta = slices.DeleteFunc(slices.Clone(c.Delta), keyed)
+	}
 }
 
 // whole fills what an after-image leaves out as unchanged from the before-image.

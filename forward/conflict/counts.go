@@ -39,6 +39,9 @@ func Counts(base map[journal.RowKey]int, changes []Count) (map[journal.RowKey]in
 		n = map[journal.RowKey]int{}
 	}
 	for i, c := range sorted {
+		if c.Change.Void {
+			continue
+		}
 		if c.Change.Ends {
 			for _, before := range sorted[:i] {
 				if before.To != "" && n[before.To] > 0 && !c.Change.knows(before.Change) {

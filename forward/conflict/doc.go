@@ -23,5 +23,31 @@
 //     would be doubled): unaware updates under the old key fall with it and are told.
 //   - TRUNCATE ends every row born before it and never loses (Ending).
 //
-// Columns are matched by name. A column that a change does not show is left as it is.
+// Columns are matched by name. A column that a change does not show is left as it is. Columns that stand together in a unique
+// or foreign key are set together, so that no row ends with a value of it that nobody wrote.
+//
+// # Beyond one row
+//
+// Agree says of a set of whole transactions which of them, or what of them, does not stand; what stands is folded. It is the
+// plain version and the oracle; Judge gives the same verdicts for one transaction after the other, by the journal's row index.
+//
+//		records --NewCase--> each two that are unaware: clash (V1, V2)
+//		                     each in its author's eyes, without the losers: recheck (V3)
+//		                           \---> Verdict: set aside, deletes lost, values given up; Stands gives what is played
+//
+//	  - V1 of two unaware claims of one value of a unique key for different rows, the first keeps it. The later row gives it up
+//	    where a column of the key may be NULL; else its transaction is set aside.
+//	  - V2 a delete loses to an unaware later update of its row and to any unaware reference to it, together with what its own
+//	    cascade took and with the deletes of the rows that its row referred to. A changed key gives way to any unaware change
+//	    of its row and any reference to it, by setting its transaction aside; of two, the later.
+//	  - V3 a transaction is checked again in what its author knew, without the losers: a row that it changes, a key that it
+//	    takes, a row that it refers to. A delete that would leave a child loses alone.
+//
+// What V1 and V2 take depends on two transactions alone, never on what became of them: so it is taken for good, and V3, which
+// looks only at what is known, can be decided in the order. A Judge keeps what a verdict is due to (Finding.Causes): whoever
+// knew all of that saw the same, and needs no second look. A transaction with statements that are run again does not lose:
+// the other one does.
+//
+// Not compared: values of unique keys with an expression or a predicate, exclusion constraints, and equality under a collation
+// that holds different texts equal.
 package conflict

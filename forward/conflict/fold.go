@@ -44,7 +44,7 @@ func Fold(base Row, changes []*Change, check Check) (Result, error) {
 
 // saves reports whether a later change keeps the row that d deletes: an update whose author did not know of the delete.
 func saves(later, d *Change) bool {
-	return d.Op == journal.OpDelete && !d.Moved && !d.Ends && later.Op == journal.OpUpdate && !later.knows(d)
+	return d.Op == journal.OpDelete && !d.Moved && !d.Ends && !d.Void && later.Op == journal.OpUpdate && !later.Void && !later.knows(d)
 }
 
 func (s *state) result(told []Decision) Result {
@@ -57,6 +57,9 @@ func (s *state) result(told []Decision) Result {
 
 // step plays one change; winner is the update that a delete loses to.
 func (s *state) step(c *Change, winner *Change, check Check, d *decisions) error {
+	if c.Void {
+		return nil
+	}
 	switch c.Op {
 	case journal.OpInsert:
 		switch {
