@@ -64,7 +64,7 @@
 //
 // # Limits
 //
-// Foreign keys are not checked under session_replication_role=replica (the rules beyond one row are not built yet): a
+// Foreign keys are not checked under session_replication_role=replica (package conflict judges beyond one row, apply does not ask it yet): a
 // child may stay without its parent where both were changed unaware. Without that right triggers fire again, and a
 // foreign key violation stops the stream. A changed key whose row was changed unaware takes the others' changes with it,
 // told as conflicts.
