@@ -52,7 +52,6 @@ func (j *Journal) SetApplied(v Vector) {
 	j.gate.Lock()
 	j.applied.set(v)
 	delete(j.applied.vector, j.self)
-	j.marks.reset()
 	j.gate.Unlock()
 	j.watchers.notify()
 }

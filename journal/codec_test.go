@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write golden files anew (then the forma
 
 // published gives r's full form.
 func published(r *Record) []byte {
-	body := encodeBody(r.Kind, r.Tx, r.Member)
+	body := encodeBody(r)
 	head, foot, _ := seal(r, body, sha256.Sum256(body))
 	return bytes.Join([][]byte{head, body, foot}, nil)
 }
@@ -48,6 +48,8 @@ func genRecord() *rapid.Generator[*Record] {
 		case KindMember:
 			m := rapid.Make[Member]().Draw(t, "member")
 			r.Member = &m
+		case KindBeat:
+			r.Want = hlc.Time(rapid.Uint64().Draw(t, "want"))
 		}
 		return r
 	})
@@ -280,6 +282,8 @@ func goldenHeader(k Kind) *Record {
 func TestGolden(t *testing.T) {
 	member := goldenHeader(KindMember)
 	member.Member = &Member{Cluster: NodeID{5}, Node: NodeID{0: 1, 15: 2}, Name: "a", Number: 3, FreeFrom: 4, FreeTo: 8, Retired: true}
+	beat := goldenHeader(KindBeat)
+	beat.Want = 0x18bcfe5700000000
 	tx := published(goldenTx())
 	f, err := parseFrame(tx)
 	if err != nil {
@@ -292,7 +296,7 @@ func TestGolden(t *testing.T) {
 	st.open[9] = true
 	st.acked["b"] = Vector{{1}: 5}
 	for name, b := range map[string][]byte{
-		"tx": tx, "void": f.void(), "member": published(member), "beat": published(goldenHeader(KindBeat)),
+		"tx": tx, "void": f.void(), "member": published(member), "beat": published(beat),
 		"outcome": outcomeEntry(7, OutcomeCommitted, 2, "").stamp(3, treeBefore(3)), "attempt": attemptEntry(NodeID{1}, 99, 3, goldenTx().Tx, OutcomeAborted).stamp(4, treeBefore(4)),
 		"conflict": conflictEntry(&conflict).stamp(5, treeBefore(5)), "state": st.encode(),
 		"identity": encodeIdentity(Identity{Node: NodeID{1}, Name: "a", Incarnation: 2, Cluster: NodeID{3}, Number: 4, Journal: NodeID{5}}, reached{6, 7}),

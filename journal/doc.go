@@ -40,6 +40,14 @@
 // so they are used again. Any other failure is final (ErrFailed), because what failed may still be on the disk; the next
 // start finds it in doubt, and the resolver aborts it.
 //
+// # The line
+//
+// Each record states a mark: up to which time its author has applied everything from every member, such that no crash of
+// its database takes it away (SetSafe). The least of the members' marks that are here is the line: nothing at or below it
+// can still arrive (line.go). A node states marks only once it knows the founder: then whoever it does not know was
+// admitted by a record that it has not applied either, and that is above its mark. Beats carry marks where nobody writes,
+// until everything is below the line, and below it for a round (KeepLine).
+//
 // # Departures
 //
 // An outcome is an entry of its own and not a key by sequence: it costs the commit no second tree. Sealed segments have

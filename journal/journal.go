@@ -39,6 +39,7 @@ type Journal struct {
 	verdict map[conflictKey]bool // conflicts in the queue
 	applied appliedSet
 	marks   marks
+	round   round
 }
 
 // Open opens the journal of a node, or makes it if the folder holds none. It refuses a folder that another process uses

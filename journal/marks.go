@@ -1,21 +1,23 @@
 package journal
 
-import "pgproxy/journal/hlc"
+import (
+	"errors"
+	"fmt"
 
-// marks keeps what a record's Mark is made from. The times of applied records are guarded by the gate, the unpublished
-// ones by shelf.mu.
+	"pgproxy/journal/hlc"
+)
+
+// marks keeps what a record's Mark is made from. The unpublished records are guarded by shelf.mu, the rest by the gate.
 type marks struct {
-	applied     map[NodeID]tail // the last applied record of a node, as far as it was looked up
-	unpublished []sealedAt      // own records from the oldest unpublished on
+	safe        map[NodeID]hlc.Time // the time of the last safe record of a node
+	said        hlc.Time            // the latest own mark
+	unpublished []sealedAt          // own records from the oldest unpublished on
 }
 
 type sealedAt struct {
 	seq uint64
 	hlc hlc.Time
 }
-
-// reset forgets the times of applied records.
-func (m *marks) reset() { m.applied = nil }
 
 // sealed notes an own record. The caller holds shelf.mu.
 func (m *marks) sealed(seq uint64, t hlc.Time) {
@@ -41,46 +43,55 @@ func (m *marks) oldest(published uint64) hlc.Time {
 }
 
 // mark gives the time up to which this node has applied everything from every member: the least of the members' last
-// applied records, and before its own oldest unpublished record. now is the time of the record that will say so. A
-// retired member counts like the others: nothing says yet that all of it is here. The caller holds the gate.
+// safe records, and before its own oldest unpublished record. now is the time of the record that will say so. What was
+// said once holds for good, so a mark is never less than the one before. Nothing can be said (zero) before all members
+// are known, see state.complete, nor by a founder alone that may still give up its cluster for another one. The caller
+// holds the gate.
 func (j *Journal) mark(now hlc.Time) hlc.Time {
+	cluster := j.identity.get().Cluster
 	j.mu.Lock()
+	defer j.mu.Unlock()
+	members := j.durable.cluster(cluster)
+	if !j.durable.complete(cluster) || len(members) == 1 && j.durable.counts.transactions == 0 {
+		return j.marks.said
+	}
 	least := now
 	if t := j.marks.oldest(j.published); t != 0 {
 		least = t
 	}
-	var others []NodeID
-	for n := range j.durable.members {
+	least--
+	for _, n := range members {
 		if n != j.self {
-			others = append(others, n)
+			least = min(least, j.marks.safe[n])
 		}
 	}
-	j.mu.Unlock()
-	least--
-	for _, n := range others {
-		least = min(least, j.appliedTime(n))
-	}
-	return least
+	return max(least, j.marks.said)
 }
 
-// appliedTime gives the time of the last applied record of a node. The caller holds the gate.
-func (j *Journal) appliedTime(n NodeID) hlc.Time {
-	seq := j.applied.vector[n]
-	if seq == 0 {
-		return 0
+// SetSafe says that the databases hold the records up to v, and keep them whatever happens to their server: only of such
+// may marks speak. Records that are applied and whose COMMIT was not synced are not safe. The own origin in v is ignored,
+// and so are records that the journal does not have.
+func (j *Journal) SetSafe(v Vector) error {
+	times := make(map[NodeID]hlc.Time, len(v))
+	for n, seq := range v {
+		if n == j.self || seq == 0 {
+			continue
+		}
+		r, err := j.header(ID{n, seq})
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read time of a safe record: %w", err)
+		}
+		times[n] = r.HLC
 	}
-	if known := j.marks.applied[n]; known.seq == seq {
-		return known.hlc
+	j.gate.Lock()
+	defer j.gate.Unlock()
+	for n, t := range times {
+		j.marks.safe[n] = max(j.marks.safe[n], t)
 	}
-	r, err := j.header(ID{n, seq})
-	if err != nil {
-		return 0 // the database has applied what is not in the journal: nothing can be said
-	}
-	if j.marks.applied == nil {
-		j.marks.applied = map[NodeID]tail{}
-	}
-	j.marks.applied[n] = tail{seq: seq, hlc: r.HLC}
-	return r.HLC
+	return nil
 }
 
 // header reads a record's header alone.

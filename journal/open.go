@@ -194,6 +194,7 @@ func (j *Journal) start() error {
 	j.pending = map[rowHash][]rowRef{}
 	j.verdict = map[conflictKey]bool{}
 	j.applied = newAppliedSet()
+	j.marks.safe, j.marks.said = map[NodeID]hlc.Time{}, j.durable.tails[j.self].mark
 	j.countBytes()
 	return j.findDoubt()
 }

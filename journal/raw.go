@@ -62,14 +62,16 @@ func appendHeader(b []byte, r *Record) []byte {
 }
 
 // encodeBody writes the part of r that depends on its kind.
-func encodeBody(kind Kind, tx *Tx, m *Member) []byte {
+func encodeBody(r *Record) []byte {
 	e := encoder{}
-	switch kind {
+	switch r.Kind {
 	case KindTx:
 		e.b = make([]byte, 0, 1024)
-		e.tx(tx)
+		e.tx(r.Tx)
 	case KindMember:
-		e.member(m)
+		e.member(r.Member)
+	case KindBeat:
+		e.fixed(uint64(r.Want))
 	}
 	return e.b
 }
@@ -148,7 +150,7 @@ func (f *frame) verify() error {
 	return nil
 }
 
-// decodeHeader reads the header alone; Tx and Member stay nil.
+// decodeHeader reads the header alone; what is in the body stays zero.
 func (f *frame) decodeHeader() (*Record, error) {
 	d := decoder{s: string(f.header)}
 	if v := d.byte(); v != formatVersion && d.err == nil {
@@ -198,6 +200,8 @@ func (f *frame) decode() (*Record, error) {
 		r.Tx = d.tx()
 	case KindMember:
 		r.Member = d.member()
+	case KindBeat:
+		r.Want = hlc.Time(d.fixed())
 	}
 	if err := d.end(); err != nil {
 		return nil, fmt.Errorf("body: %w", err)

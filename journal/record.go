@@ -26,8 +26,9 @@ type Record struct {
 	Knew        Vector   // what the author's database held: its applied vector at the gate, own sequence-1 included
 	Mark        hlc.Time // up to here the author had applied everything from every member
 	Kind        Kind
-	Tx          *Tx     // KindTx
-	Member      *Member // KindMember
+	Tx          *Tx      // KindTx
+	Member      *Member  // KindMember
+	Want        hlc.Time // KindBeat: the author waits for the line to pass this; zero: for nothing but its transactions
 }
 
 // Aware reports whether the author of r knew the record id when it wrote r.

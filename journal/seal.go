@@ -14,7 +14,7 @@ func (j *Journal) Seal(ctx context.Context, tx *Tx) (*Intent, error) {
 	if err := tx.validate(); err != nil {
 		return nil, fmt.Errorf("seal transaction: %w", err)
 	}
-	s := j.prepare(KindTx, tx, nil)
+	s := j.prepare(&Record{Kind: KindTx, Tx: tx})
 	in := &Intent{j: j, missing: s.entry.missing}
 	done, err := j.pass(s, in)
 	if err != nil {
@@ -35,15 +35,17 @@ func (j *Journal) Seal(ctx context.Context, tx *Tx) (*Intent, error) {
 
 // SealMember writes a member record into the own stream (founding, admission, retirement) and returns once it is durable.
 func (j *Journal) SealMember(ctx context.Context, m Member) (*Record, error) {
-	return j.sealPlain(ctx, KindMember, &m)
+	return j.sealPlain(ctx, &Record{Kind: KindMember, Member: &m})
 }
 
-// Beat writes the mark of an idle node into its own stream, so that the line can move, and returns once it is durable.
-func (j *Journal) Beat(ctx context.Context) (*Record, error) { return j.sealPlain(ctx, KindBeat, nil) }
+// Beat writes this node's mark into its own stream, and returns once it is durable. KeepLine does where it is of use.
+func (j *Journal) Beat(ctx context.Context) (*Record, error) {
+	return j.sealPlain(ctx, &Record{Kind: KindBeat})
+}
 
 // sealPlain seals a record that needs no outcome.
-func (j *Journal) sealPlain(ctx context.Context, kind Kind, m *Member) (*Record, error) {
-	s := j.prepare(kind, nil, m)
+func (j *Journal) sealPlain(ctx context.Context, r *Record) (*Record, error) {
+	s := j.prepare(r)
 	done, err := j.pass(s, nil)
 	if err != nil {
 		return nil, err
@@ -63,10 +65,9 @@ type unsealed struct {
 	bodyHash [32]byte
 }
 
-func (j *Journal) prepare(kind Kind, tx *Tx, m *Member) unsealed {
-	r := &Record{Kind: kind, Tx: tx, Member: m}
+func (j *Journal) prepare(r *Record) unsealed {
 	r.Origin, r.Incarnation = j.self, j.identity.get().Incarnation
-	body := encodeBody(kind, tx, m)
+	body := encodeBody(r)
 	return unsealed{entry: recordEntry(entryOwn, r, body, [32]byte{}, len(body)), body: body, bodyHash: sha256.Sum256(body)}
 }
 
@@ -113,6 +114,7 @@ func (j *Journal) stampLocked(r *Record) {
 		r.Knew[j.self] = r.Seq - 1
 	}
 	r.Mark = j.mark(r.HLC)
+	j.marks.said = r.Mark
 }
 
 // register makes the rows of a queued record visible to Gate.Changes. The caller holds the gate.

@@ -12,13 +12,15 @@ type tail struct {
 	hash        [32]byte
 	hlc         hlc.Time
 	incarnation uint64
+	mark        hlc.Time // the latest that the origin has stated
 }
 
 // memberAt is a member with the place of the record that said so.
 type memberAt struct {
 	Member
-	id  ID
-	hlc hlc.Time
+	id    ID
+	hlc   hlc.Time
+	since hlc.Time // the line of the moment when it became known
 }
 
 // counts are what Stats sums up over the whole journal.
@@ -39,6 +41,8 @@ type state struct {
 	acked   map[string]Vector // by peer
 	counts  counts
 	last    hlc.Time // the latest time of any record
+	content hlc.Time // the latest time of any record but beats
+	wanted  hlc.Time // the line is to pass this: content, or what a beat asks for
 	highest uint64   // the highest own incarnation seen
 }
 
@@ -103,7 +107,11 @@ func (s *state) playRecord(e *entry) {
 	r := e.record
 	s.counts.records++
 	s.last = max(s.last, r.HLC)
-	s.tails[r.Origin] = tail{seq: r.Seq, hash: e.hash, hlc: r.HLC, incarnation: r.Incarnation}
+	s.tails[r.Origin] = tail{seq: r.Seq, hash: e.hash, hlc: r.HLC, incarnation: r.Incarnation, mark: max(r.Mark, s.tails[r.Origin].mark)}
+	if r.Kind != KindBeat {
+		s.content = max(s.content, r.HLC)
+	}
+	s.wanted = max(s.wanted, s.content, r.Want)
 	if r.Origin == s.self {
 		s.highest = max(s.highest, r.Incarnation)
 	}
@@ -120,8 +128,12 @@ func (s *state) playRecord(e *entry) {
 
 func (s *state) playMember(r *Record) {
 	old, known := s.members[r.Member.Node]
+	since := s.line(r.Member.Cluster)
+	if known && old.Cluster == r.Member.Cluster {
+		since = old.since
+	}
 	if !known || Order(old.hlc, old.id, r.HLC, r.ID) < 0 {
-		s.members[r.Member.Node] = memberAt{Member: *r.Member, id: r.ID, hlc: r.HLC}
+		s.members[r.Member.Node] = memberAt{Member: *r.Member, id: r.ID, hlc: r.HLC, since: since}
 	}
 }
 
@@ -140,6 +152,7 @@ func (s *state) encode() []byte {
 		e.raw(t.hash[:])
 		e.fixed(uint64(t.hlc))
 		e.uint(t.incarnation)
+		e.fixed(uint64(t.mark))
 	}
 	e.uint(uint64(len(s.open)))
 	for _, seq := range sortedSeqs(s.open) {
@@ -151,6 +164,7 @@ func (s *state) encode() []byte {
 		e.member(&m.Member)
 		e.id(m.id)
 		e.fixed(uint64(m.hlc))
+		e.fixed(uint64(m.since))
 	}
 	e.uint(uint64(len(s.acked)))
 	for _, p := range sortedNames(s.acked) {
@@ -161,6 +175,8 @@ func (s *state) encode() []byte {
 		e.int(c)
 	}
 	e.fixed(uint64(s.last))
+	e.fixed(uint64(s.content))
+	e.fixed(uint64(s.wanted))
 	e.uint(s.highest)
 	return e.b
 }
@@ -177,13 +193,13 @@ func decodeState(b []byte) (*state, error) {
 	s.tree = d.frontier(s.next - 1)
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
 		node := d.node()
-		s.tails[node] = tail{seq: d.uint(), hash: d.hash(), hlc: hlc.Time(d.fixed()), incarnation: d.uint()}
+		s.tails[node] = tail{seq: d.uint(), hash: d.hash(), hlc: hlc.Time(d.fixed()), incarnation: d.uint(), mark: hlc.Time(d.fixed())}
 	}
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
 		s.open[d.uint()] = true
 	}
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
-		m := memberAt{Member: *d.member(), id: d.id(), hlc: hlc.Time(d.fixed())}
+		m := memberAt{Member: *d.member(), id: d.id(), hlc: hlc.Time(d.fixed()), since: hlc.Time(d.fixed())}
 		s.members[m.Node] = m
 	}
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
@@ -192,7 +208,7 @@ func decodeState(b []byte) (*state, error) {
 	}
 	c := &s.counts
 	c.records, c.transactions, c.attempts, c.conflicts, c.missing, c.events = d.int(), d.int(), d.int(), d.int(), d.int(), d.int()
-	s.last = hlc.Time(d.fixed())
+	s.last, s.content, s.wanted = hlc.Time(d.fixed()), hlc.Time(d.fixed()), hlc.Time(d.fixed())
 	s.highest = d.uint()
 	return s, d.end()
 }

@@ -199,13 +199,26 @@ func TestKnewAndMark(t *testing.T) {
 	a := journaltest.Open(t, journal.Options{Node: "a"})
 	b := journaltest.Open(t, journal.Options{Node: "b"})
 	ctx := context.Background()
+	for i, j := range []*journal.Journal{a, b} {
+		if err := j.SetCluster(journal.NodeID{1}, uint32(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	founder, err := a.SealMember(ctx, journal.Member{Cluster: journal.NodeID{1}, Node: a.Identity().Node, Name: "a"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if founder.Mark != founder.HLC-1 {
-		t.Errorf("alone: mark %s at %s", founder.Mark, founder.HLC)
+	if beat, err := a.Beat(ctx); err != nil || beat.Mark != 0 { // it may give up its cluster
+		t.Errorf("alone, and without a transaction: mark %s", beat.Mark)
 	}
+	commit(t, a, update(1, "ann"))
+	if _, err := a.Beat(ctx); err != nil { // the outcome stands before it
+		t.Fatal(err)
+	}
+	if beat, err := a.Beat(ctx); err != nil || beat.Mark != beat.HLC-1 {
+		t.Errorf("alone: mark %s at %s", beat.Mark, beat.HLC)
+	}
+	alone := a.Line()
 	if _, err := a.SealMember(ctx, journal.Member{Cluster: journal.NodeID{1}, Node: b.Identity().Node, Name: "b", Number: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -219,9 +232,19 @@ func TestKnewAndMark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unsafe := commit(t, a, update(2, "ann"))
+	if unsafe.Record().Mark > in.Record().HLC || !unsafe.Record().Aware(in.ID()) {
+		t.Errorf("mark %s speaks of what a crash of the database would take away", unsafe.Record().Mark)
+	}
+	if err := a.SetSafe(journal.Vector{in.ID().Origin: in.ID().Seq}); err != nil {
+		t.Fatal(err)
+	}
 	doubtful := seal(t, a, update(2, "ann"))
 	if doubtful.Record().Mark != in.Record().HLC || !doubtful.Record().Aware(in.ID()) {
 		t.Errorf("mark %s, want %s", doubtful.Record().Mark, in.Record().HLC)
+	}
+	if a.Line() < alone {
+		t.Errorf("line went back from %s to %s", alone, a.Line())
 	}
 	in2 := commit(t, b, update(3, "bob"))
 	pull(t, a, b)
@@ -232,6 +255,9 @@ func TestKnewAndMark(t *testing.T) {
 		t.Errorf("mark %s past the unpublished record of %s, %v", beat.Mark, doubtful.Record().HLC, err)
 	}
 	abort(t, doubtful, "")
+	if beat, err := a.Beat(ctx); err != nil || beat.Mark != in.Record().HLC {
+		t.Errorf("mark %s past what is safe, %v", beat.Mark, err)
+	}
 	if err := a.Gate(func(g *journal.Gate) error { g.UnmarkApplied(in2.ID()); return nil }); err != nil {
 		t.Fatal(err)
 	}
