@@ -77,7 +77,7 @@ func csvLine(t *Transaction, i int, s *Statement) ([]string, error) {
 		strconv.FormatBool(s.RolledBack), s.Query, nullIsEmpty(params), nullIsEmpty(rows),
 	}
 	for n := range line {
-		line[n] = harmless(line[n])
+		line[n] = Harmless(line[n])
 	}
 	return line, nil
 }
@@ -89,9 +89,9 @@ func nullIsEmpty(b json.RawMessage) string {
 	return string(b)
 }
 
-// harmless keeps a spreadsheet from running a cell that a client wrote as a formula: such a cell gets a leading
+// Harmless keeps a spreadsheet from running a cell that a client wrote as a formula: such a cell gets a leading
 // apostrophe. Plain numbers stay as they are.
-func harmless(s string) string {
+func Harmless(s string) string {
 	if s == "" || !strings.ContainsRune("=+-@\t\r|%", rune(s[0])) {
 		return s
 	}

@@ -10,6 +10,12 @@
 // documented form in which a journal record leaves pgproxy, in JSON as on the admin socket. Its JSON is a promise: fields
 // are added, never renamed or given another meaning.
 //
+// What an auditor asks is a Question, which travels to a running node as it is, and Answer is the one place that answers, also
+// from files: lists, sessions, logons and counts (question.go, match.go, find.go, session.go, logons.go, stats.go); the history of
+// a row on all nodes, who wrote which column, what a span of time did (history.go, blame.go, diff.go); the SQL that takes
+// transactions back (undo.go, undosql.go). A row comes out of its changes by a Fold that cmd brings from forward/conflict, so
+// that an auditor sees the row that the databases hold.
+//
 // Five things that must never mix are kept apart in every form:
 //
 //	            JSON                      table, csv

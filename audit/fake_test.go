@@ -92,7 +92,7 @@ func txRecord(origin journal.NodeID, seq uint64) *journal.Record {
 			Relations: []journal.Relation{rel},
 			Statements: []journal.Statement{{
 				Query: "UPDATE stock SET qty = qty - 1 WHERE item = $1 AND qty > 0", Params: []journal.Param{{Type: "text", Value: journal.Text("é<b>")}, {Value: journal.Null()}},
-				Command: "UPDATE", Tables: []string{"public.stock"}, Capture: journal.CaptureExact, RowsAffected: 1, Start: noon, Duration: 1500 * time.Microsecond,
+				Command: "UPDATE", Class: journal.ClassWrite, Tables: []string{"public.stock"}, Capture: journal.CaptureExact, RowsAffected: 1, Start: noon, Duration: 1500 * time.Microsecond,
 				Changes: []journal.Change{{Op: journal.OpUpdate,
 					Before: []journal.Value{journal.Text("apple"), journal.Text("3"), journal.Null(), {Kind: journal.ValueRedacted}, {}},
 					After:  []journal.Value{journal.Text("apple"), journal.Text("2"), journal.Text(""), {Kind: journal.ValueRedacted}, {Kind: journal.ValueUnchanged}}, Delta: []int{1}}},

@@ -12,7 +12,7 @@ import (
 // Query is what a person asks the journal for.
 type Query struct {
 	journal.Filter      // Limit is the number of transactions given; 0 is no limit
-	All            bool // also records that are no transactions: members and beats
+	All            bool // also what is no transaction: members, beats and events
 }
 
 // Run gives what r holds for q, newest first unless q.Forward, reading as it goes: memory does not grow with the number
@@ -23,6 +23,7 @@ func (q Query) Run(r journal.Reader) iter.Seq2[Transaction, error] {
 		f.Kinds = []journal.Kind{journal.KindTx, journal.KindVoid}
 		if q.All {
 			f.Kinds = append(f.Kinds, journal.KindMember, journal.KindBeat)
+			f.Events = journal.EventKinds()
 		}
 		names := r.Names()
 		for it, err := range r.Scan(f) {
@@ -30,7 +31,7 @@ func (q Query) Run(r journal.Reader) iter.Seq2[Transaction, error] {
 				yield(Transaction{}, err)
 				return
 			}
-			if _, known := names[it.Record.Origin]; !known {
+			if it.Record != nil && names[it.Record.Origin] == "" {
 				names = r.Names() // a node admitted since
 			}
 			if !yield(NewTransaction(it, names), nil) {

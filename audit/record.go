@@ -2,13 +2,14 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"pgproxy/journal"
 	"pgproxy/journal/hlc"
 )
 
-// Transaction is one record of the journal in the form in which it leaves pgproxy.
+// Transaction is one record or event of the journal in the form in which it leaves pgproxy.
 type Transaction struct {
 	Origin      string            `json:"origin"` // name of the node that wrote it
 	Seq         uint64            `json:"seq"`    // place in that node's stream; 0 for an attempt, which has none
@@ -20,7 +21,7 @@ type Transaction struct {
 	Client      string            `json:"client"` // address and port, or "local"
 	XID         uint64            `json:"xid"`    // 0 where not known
 	Outcome     string            `json:"outcome"`
-	Kind        string            `json:"kind"` // transaction, attempt, void, member, beat
+	Kind        string            `json:"kind"` // transaction, attempt, void, member, beat, or the kind of event
 	Statements  []Statement       `json:"statements"`
 	Started     *time.Time        `json:"started,omitempty"`
 	Session     uint64            `json:"session,omitempty"` // number of the client's connection at its node
@@ -30,7 +31,11 @@ type Transaction struct {
 	Marker      string            `json:"marker,omitempty"`
 	Reason      string            `json:"reason,omitempty"` // why an own transaction aborted, where one record is asked for
 	Member      *Member           `json:"member,omitempty"`
-	Position    uint64            `json:"position"` // place in this node's journal, to page on from; differs between nodes
+	Position    uint64            `json:"position"`             // place in this node's journal, to page on from; differs between nodes
+	SessionID   string            `json:"session_id,omitempty"` // NODE.START.NUMBER, which names the connection for ever
+	Backend     uint32            `json:"backend,omitempty"`    // process id of the server's backend
+	UndoOf      []string          `json:"undo_of,omitempty"`    // the transactions that its statements say they take back: a claim
+	Event       *Event            `json:"event,omitempty"`      // then there are no statements, and Kind says what it is
 }
 
 // Member is the body of a member record.
@@ -58,7 +63,20 @@ type Statement struct {
 	DurationUS   int64     `json:"duration_us"`
 	SQLState     string    `json:"sqlstate,omitempty"` // of its failure
 	Message      string    `json:"message,omitempty"`
-	RolledBack   bool      `json:"rolled_back,omitempty"` // by ROLLBACK TO a savepoint: it has no effect
+	RolledBack   bool      `json:"rolled_back,omitempty"`  // by ROLLBACK TO a savepoint: it has no effect
+	NotExecuted  bool      `json:"not_executed,omitempty"` // it was sent behind one that failed, and skipped
+	Class        string    `json:"class,omitempty"`        // READ, WRITE, FUNCTION, ROLE, DDL, MISC, MISC_SET, UNKNOWN
+	RoleSource   string    `json:"role_source,omitempty"`  // how Role is known
+	Objects      []Object  `json:"objects,omitempty"`
+	Protocol     string    `json:"protocol,omitempty"` // simple, extended, function_call
+	Prepared     string    `json:"prepared,omitempty"`
+	Portal       string    `json:"portal,omitempty"`
+	Part         uint32    `json:"part,omitempty"` // it is the Part-th of the Parts statements of one string
+	Parts        uint32    `json:"parts,omitempty"`
+	Context      string    `json:"context,omitempty"`     // of the client's own end user: a claim
+	Redacted     []string  `json:"redacted_by,omitempty"` // why its text or parameters lack something: secret, mask, context
+	Copy         *CopyData `json:"copy,omitempty"`
+	UndoOf       []string  `json:"undo_of,omitempty"`
 }
 
 // ID gives the name by which people ask for a record: origin/seq, or "-" for what has no place in a stream.
@@ -72,6 +90,9 @@ func (t *Transaction) ID() string {
 // NewTransaction gives the outside form of a journal item. Names are those of the reader the item came from; a node that
 // they lack is shown by its id.
 func NewTransaction(it journal.Item, names map[journal.NodeID]string) Transaction {
+	if it.Event != nil {
+		return fromEvent(it, names)
+	}
 	r := it.Record
 	t := Transaction{
 		Origin: name(names, r.Origin), OriginID: r.Origin.String(), Seq: r.Seq, HLC: formatHLC(r.HLC),
@@ -89,6 +110,7 @@ func NewTransaction(it journal.Item, names map[journal.NodeID]string) Transactio
 	}
 	if tx := r.Tx; tx != nil {
 		t.fill(tx)
+		t.SessionID = SessionName(r.Session(), names)
 	}
 	return t
 }
@@ -102,12 +124,18 @@ func (t *Transaction) fill(tx *journal.Tx) {
 		t.Started = &start
 	}
 	t.User, t.Database, t.Application, t.Client = tx.User, tx.Database, tx.Application, tx.Client
-	t.Session, t.XID = tx.Session, tx.XID
+	t.Session, t.XID, t.Backend = tx.Session, tx.XID, tx.Backend
 	if tx.Marker != [16]byte{} {
 		t.Marker = fmt.Sprintf("%x-%x-%x-%x-%x", tx.Marker[:4], tx.Marker[4:6], tx.Marker[6:8], tx.Marker[8:10], tx.Marker[10:])
 	}
 	for i := range tx.Statements {
-		t.Statements = append(t.Statements, newStatement(tx, &tx.Statements[i]))
+		s := newStatement(tx, &tx.Statements[i])
+		for _, u := range s.UndoOf {
+			if !slices.Contains(t.UndoOf, u) {
+				t.UndoOf = append(t.UndoOf, u)
+			}
+		}
+		t.Statements = append(t.Statements, s)
 	}
 }
 
@@ -117,6 +145,7 @@ func newStatement(tx *journal.Tx, s *journal.Statement) Statement {
 		Capture: captureName(s.Capture), Note: s.Note, Rows: make([]Row, 0, len(s.Changes)), Started: s.Start.UTC(),
 		DurationUS: s.Duration.Microseconds(), SQLState: s.SQLState, Message: s.Message, RolledBack: s.RolledBack,
 	}
+	out.more(s)
 	if out.Tables == nil {
 		out.Tables = []string{}
 	}

@@ -17,7 +17,7 @@ const goldenTransaction = `{"origin":"a","seq":12,"hlc":"2026-01-31T12:00:00.000
 	`"tables":["public.stock"],"capture":"exact","rows":[{"op":"U","schema":"public","table":"stock","key":{"item":"apple"},` +
 	`"before":{"item":"apple","qty":"3","note":null,"secret":{"redacted":true}},` +
 	`"after":{"item":"apple","qty":"2","note":"","secret":{"redacted":true},"later":{"unchanged":true}},"delta":["qty"]}],` +
-	`"rows_affected":1,"started":"2026-01-31T12:00:00Z","duration_us":1500}],"started":"2026-01-31T12:00:00Z",` +
+	`"rows_affected":1,"started":"2026-01-31T12:00:00Z","duration_us":1500,"class":"WRITE"}],"started":"2026-01-31T12:00:00Z",` +
 	`"origin_id":"01000000000000000000000000000000","knew":{"b":7},"position":4}` + "\n"
 
 func golden() Transaction {

@@ -11,19 +11,38 @@ import (
 func Show(w io.Writer, t *Transaction) error {
 	p := &printer{w: w}
 	p.line("record       %s  (%s)", t.ID(), t.OriginID)
-	p.line("outcome      %s", t.Outcome)
+	if t.Event == nil {
+		p.line("outcome      %s", t.Outcome)
+	}
 	p.line("time         %s", t.Time.Format(time.RFC3339Nano))
 	p.line("hlc          %s", t.HLC)
 	p.line("user         %s", Cell(t.User))
 	p.line("database     %s", Cell(t.Database))
 	p.line("application  %s", Cell(t.Application))
 	p.line("client       %s", Cell(t.Client))
-	p.line("xid          %d", t.XID)
+	if t.SessionID != "" {
+		p.line("session      %s", t.SessionID)
+	}
+	if t.Backend != 0 {
+		p.line("backend      %d", t.Backend)
+	}
+	if t.Event == nil {
+		p.line("xid          %d", t.XID)
+	}
+	if len(t.UndoOf) > 0 {
+		p.line("undo of      %s", Line(strings.Join(t.UndoOf, ", ")))
+	}
 	if t.Reason != "" {
 		p.line("reason       %s", Line(t.Reason))
 	}
 	if t.Kind != "transaction" {
 		p.line("kind         %s", t.Kind)
+	}
+	if t.Event != nil {
+		p.line("event        %s", t.eventSummary())
+		for _, table := range t.Event.Tables {
+			p.line("             %s", Cell(table))
+		}
 	}
 	for i := range t.Statements {
 		p.statement(i, &t.Statements[i])
@@ -44,7 +63,7 @@ func (p *printer) line(format string, args ...any) {
 
 func (p *printer) statement(i int, s *Statement) {
 	p.line("")
-	p.line("%d. %s  (captured: %s, %d us)", i+1, s.Command, s.Capture, s.DurationUS)
+	p.line("%d. %s  (%scaptured: %s, %d us)", i+1, s.Command, s.manner(), s.Capture, s.DurationUS)
 	if s.RowsAffected != nil {
 		p.line("   rows affected  %d", *s.RowsAffected)
 	}
@@ -54,11 +73,26 @@ func (p *printer) statement(i int, s *Statement) {
 	for n, v := range s.Params {
 		p.line("   $%d = %s", n+1, Cell(v.String()))
 	}
+	for _, o := range s.Objects {
+		p.line("   object  %s", Line(o.Type+" "+o.Name))
+	}
 	if s.Role != "" {
 		p.line("   role  %s", Cell(s.Role))
 	}
+	if s.Context != "" {
+		p.line("   context  %s  (as the client claims)", Cell(s.Context))
+	}
+	if len(s.Redacted) > 0 {
+		p.line("   redacted: %s", strings.Join(s.Redacted, ", "))
+	}
+	if s.Copy != nil {
+		p.line("   copied  %d bytes, sha256 %s", s.Copy.Bytes, s.Copy.SHA256)
+	}
 	if s.SQLState != "" {
 		p.line("   ERROR %s: %s", s.SQLState, Cell(s.Message))
+	}
+	if s.NotExecuted {
+		p.line("   not executed: it was sent behind one that failed")
 	}
 	if s.RolledBack {
 		p.line("   rolled back: it has no effect")
@@ -69,6 +103,20 @@ func (p *printer) statement(i int, s *Statement) {
 	for n := range s.Rows {
 		p.row(&s.Rows[n])
 	}
+}
+
+// manner is class and protocol, as far as they are known.
+func (s *Statement) manner() string {
+	out := ""
+	for _, part := range []string{s.Class, s.Protocol} {
+		if part != "" && part != "UNKNOWN" {
+			out += part + ", "
+		}
+	}
+	if s.Parts > 0 {
+		out += fmt.Sprintf("%d of %d, ", s.Part, s.Parts)
+	}
+	return out
 }
 
 func (p *printer) row(r *Row) {

@@ -79,6 +79,9 @@ func (l *list) Write(t *Transaction) error {
 	}
 	if len(t.Statements) == 0 {
 		head[7] = "(" + t.Kind + ")"
+		if t.Event != nil {
+			head[7] = t.eventSummary()
+		}
 		if t.Member != nil {
 			head[7] = fmt.Sprintf("(member %s is number %d)", t.Member.Name, t.Member.Number)
 		}

@@ -32,6 +32,7 @@ func (f *fakeNode) Status(context.Context) Status   { return Status{Node: "a", R
 func (f *fakeNode) Journal() audit.Reader           { return f }
 func (f *fakeNode) Wake() (<-chan struct{}, func()) { return f.wake, func() {} }
 func (f *fakeNode) Stats() journal.Stats            { return journal.Stats{Records: 7} }
+func (f *fakeNode) Fold() audit.NewFold             { return nil }
 func (f *fakeNode) Databases() ([]string, error)    { return nil, nil }
 func (f *fakeNode) Users() ([]string, error)        { return nil, nil }
 func (f *fakeNode) Row(journal.RowKey) ([]journal.Ref, error) {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"pgproxy/audit"
 	"pgproxy/journal"
 )
 
@@ -77,6 +78,15 @@ func (c *Client) Journal(ctx context.Context, q JournalQuery, give func(raw []by
 	return c.stream(ctx, http.MethodGet, "/v1/journal", q.values(), give)
 }
 
+// Audit gives the JSON of each item of the answer to q; the bytes are valid during the call.
+func (c *Client) Audit(ctx context.Context, q audit.Question, give func(raw []byte) error) error {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return fmt.Errorf("ask the node: %w", err)
+	}
+	return c.lines(ctx, http.MethodPost, "/v1/audit", nil, body, streamed(give))
+}
+
 // Conflicts gives the JSON of each conflict, newest first.
 func (c *Client) Conflicts(ctx context.Context, limit int, give func(raw []byte) error) error {
 	return c.stream(ctx, http.MethodGet, "/v1/conflicts", url.Values{"limit": {strconv.Itoa(limit)}}, give)
@@ -92,8 +102,8 @@ func (c *Client) Verify(ctx context.Context, database, table string, give func(r
 	return c.stream(ctx, http.MethodPost, "/v1/verify", url.Values{"database": {database}, "table": {table}}, give)
 }
 
-func (c *Client) do(ctx context.Context, method, path string, v url.Values) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://pgproxy"+path+"?"+v.Encode(), nil)
+func (c *Client) do(ctx context.Context, method, path string, v url.Values, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://pgproxy"+path+"?"+v.Encode(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +123,7 @@ func (c *Client) do(ctx context.Context, method, path string, v url.Values) (*ht
 
 func (c *Client) one(ctx context.Context, path string) ([]byte, error) {
 	var item []byte
-	err := c.lines(ctx, http.MethodGet, path, nil, func(l *Line) (bool, error) {
+	err := c.lines(ctx, http.MethodGet, path, nil, nil, func(l *Line) (bool, error) {
 		item = l.Item
 		return true, nil
 	})
@@ -121,17 +131,22 @@ func (c *Client) one(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (c *Client) stream(ctx context.Context, method, path string, v url.Values, give func([]byte) error) error {
-	return c.lines(ctx, method, path, v, func(l *Line) (bool, error) {
+	return c.lines(ctx, method, path, v, nil, streamed(give))
+}
+
+// streamed takes the lines of a stream.
+func streamed(give func([]byte) error) func(*Line) (bool, error) {
+	return func(l *Line) (bool, error) {
 		if l.End {
 			return true, nil
 		}
 		return false, give(l.Item)
-	})
+	}
 }
 
 // lines calls take with each line until it says that it was the last one.
-func (c *Client) lines(ctx context.Context, method, path string, v url.Values, take func(*Line) (bool, error)) error {
-	resp, err := c.do(ctx, method, path, v)
+func (c *Client) lines(ctx context.Context, method, path string, v url.Values, body []byte, take func(*Line) (bool, error)) error {
+	resp, err := c.do(ctx, method, path, v, body)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@
 //	GET  /v1/journal?...        stream of audit.Transaction
 //	GET  /v1/journal/ORIGIN/SEQ one audit.Transaction
 //	GET  /v1/conflicts?limit=   stream of audit.Conflict
+//	POST /v1/audit              stream: what audit.Answer gives to the audit.Question in the body
 //	POST /v1/drain?peer=&timeout=     stream of DrainProgress
 //	POST /v1/verify?database=&table=  stream of VerifyProgress
 //

@@ -3,6 +3,9 @@ package admin
 import (
 	"errors"
 	"fmt"
+
+	"pgproxy/audit"
+	"pgproxy/journal"
 )
 
 // The exit codes of every command.
@@ -45,6 +48,28 @@ func AsError(err error) *Error {
 		return e
 	}
 	return &Error{Message: err.Error(), Code: ExitError, Err: err}
+}
+
+// The exit codes of the audit commands: others than those above, because what they are asked is another thing.
+const (
+	AuditError    = 1 // usage, or input and output
+	AuditTampered = 2 // the journal is not as it was written
+	AuditGap      = 3 // something is missing, or could not be done whole
+	AuditNothing  = 4 // nothing matched
+)
+
+// AuditFailure gives an error of an audit question with the exit code of the audit commands.
+func AuditFailure(err error) *Error {
+	e := *AsError(err)
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		e.Code = AuditNothing
+	case errors.Is(err, journal.ErrDamaged):
+		e.Code, e.Hint = AuditTampered, "pgproxy journal check says what is damaged (of a stopped node)"
+	case errors.Is(err, audit.ErrQuestion):
+		e.Code = AuditError
+	}
+	return &e
 }
 
 // ErrNotRunning is returned when no node listens on the data folder's admin socket.

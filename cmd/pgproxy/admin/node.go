@@ -11,6 +11,8 @@ import (
 type Node interface {
 	Status(ctx context.Context) Status
 	Journal() audit.Reader
+	// Fold makes rows out of their changes as the databases do.
+	Fold() audit.NewFold
 	// Wake gives a channel signalled when the journal has something new, and the function that ends it.
 	Wake() (<-chan struct{}, func())
 	// Drain reconnects to the named peer, or all, and reports until they have acknowledged everything that was committed when

@@ -16,6 +16,9 @@ import (
 // headerTimeout bounds how long a connection may take to say what it wants.
 const headerTimeout = 10 * time.Second
 
+// maxQuestion bounds a question of an auditor.
+const maxQuestion = 1 << 20
+
 // Line is one line of a stream: an item, or what closes the stream.
 type Line struct {
 	Item  json.RawMessage `json:"item,omitempty"`
@@ -39,6 +42,7 @@ func NewServer(node Node, now func() time.Time) *Server {
 	m.HandleFunc("GET /v1/journal", s.journal)
 	m.HandleFunc("GET /v1/journal/{origin}/{seq}", s.record)
 	m.HandleFunc("GET /v1/conflicts", s.conflicts)
+	m.HandleFunc("POST /v1/audit", s.audit)
 	m.HandleFunc("POST /v1/drain", s.drain)
 	m.HandleFunc("POST /v1/verify", s.verify)
 	s.http = &http.Server{Handler: m, ReadHeaderTimeout: headerTimeout}
@@ -89,6 +93,27 @@ func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
 func (s *Server) record(w http.ResponseWriter, r *http.Request) {
 	t, err := audit.Get(s.node.Journal(), r.PathValue("origin")+"/"+r.PathValue("seq"))
 	one(w, t, err)
+}
+
+// audit answers a question; it is posted because it may hold what does not belong into a URL.
+func (s *Server) audit(w http.ResponseWriter, r *http.Request) {
+	var q audit.Question
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&q); err != nil {
+		one(w, nil, Fail(ExitUsage, "", "question: %w", err))
+		return
+	}
+	out := newStream(w)
+	aid := audit.Aid{Now: s.now, Fold: s.node.Fold()}
+	if q.Follow {
+		wake, stop := s.node.Wake()
+		defer stop()
+		aid.Wake, out.prompt = wake, true
+	}
+	if err := audit.Answer(r.Context(), s.node.Journal(), q, aid, out.item); err != nil && r.Context().Err() == nil {
+		out.end(AuditFailure(err))
+		return
+	}
+	out.end(r.Context().Err())
 }
 
 func (s *Server) conflicts(w http.ResponseWriter, r *http.Request) {

@@ -17,6 +17,9 @@ var _ admin.Node = (*node)(nil)
 // Journal implements admin.Node.
 func (n *node) Journal() audit.Reader { return n.journal }
 
+// Fold implements admin.Node.
+func (n *node) Fold() audit.NewFold { return newFold() }
+
 // Wake implements admin.Node.
 func (n *node) Wake() (<-chan struct{}, func()) { return n.journal.Watch() }
 

@@ -39,6 +39,9 @@ func Run(ctx context.Context, args []string, env Environment) int {
 	e := admin.AsError(err)
 	if !c.started {
 		e = &admin.Error{Message: err.Error(), Hint: "pgproxy --help lists the commands; pgproxy COMMAND --help its flags", Code: admin.ExitUsage}
+		if len(args) > 0 && args[0] == "audit" {
+			e.Code = admin.AuditError
+		}
 	}
 	fmt.Fprintln(env.Stderr, "pgproxy:", e.Message)
 	if e.Hint != "" {
@@ -72,7 +75,7 @@ what, with which statement.`,
 	}
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
-	root.AddCommand(c.serve(), c.journal(), c.status(), c.drain(), c.verify(), c.conflicts(), c.demo(), c.version())
+	root.AddCommand(c.serve(), c.journal(), c.audit(), c.status(), c.drain(), c.verify(), c.conflicts(), c.demo(), c.version())
 	root.InitDefaultCompletionCmd()
 	return root
 }
