@@ -19,20 +19,40 @@ const (
 	maxAuthRounds   = 20       // messages the client may be asked for (as CockroachDB's sqlproxy)
 	maxAuthMessage  = 64 << 10 // bytes of one message of either side (PostgreSQL: PG_MAX_AUTH_TOKEN_LENGTH)
 	maxLoginFrames  = 1000     // frames of the server before the first ReadyForQuery
+	authSASL        = 10       // AuthenticationSASL: the offer of mechanisms
 	maxRequestsEach = 1        // SSLRequest and GSSENCRequest, as PostgreSQL takes them
 )
 
 // login takes a new connection through the first packets. Whatever does not stand here closes it.
 //
-//	client                  answer                       next
-//	SSLRequest, GSSENCReq.  N (each once)                first packets
-//	CancelRequest           none; the server's close     end
-//	3.x startup             relayed to a new server      authentication: authenticate
-//	anything else           FATAL, or just closed        end
-func (s *Server) login(c net.Conn, id uint64, full bool) {
+//	client                    answer                       next
+//	TLS handshake             TLS with ALPN                first packets, without the first three
+//	SSLRequest (once)         S and TLS, or N              first packets, without SSLRequest (after S: and GSSENCRequest)
+//	GSSENCRequest (once)      N                            first packets, without it
+//	either, and more behind   FATAL                        end
+//	CancelRequest             none; the server's close     end
+//	3.x startup               relayed to a new server      authentication: authenticate
+//	anything else             FATAL, or just closed        end
+func (s *Server) login(raw net.Conn, id uint64, full bool) {
 	deadline := s.o.Now().Add(s.o.LoginTimeout)
-	_ = c.SetDeadline(deadline)
+	_ = raw.SetDeadline(deadline)
+	h := newHello(raw)
+	var c net.Conn = h
+	defer func() {
+		if c != nil {
+			_ = c.Close() // TLS says goodbye
+		}
+	}()
 	var tlsAsked, gssAsked int
+	if b, err := h.first(); err != nil {
+		return
+	} else if b == firstTLSByte {
+		if c, err = s.direct(h); err != nil {
+			s.o.Logger.Debug("no TLS with a client", "session", id, "err", err)
+			return
+		}
+		tlsAsked, gssAsked = maxRequestsEach, maxRequestsEach
+	}
 	for {
 		st, err := wire.ReadStartup(c)
 		if err != nil {
@@ -41,12 +61,16 @@ func (s *Server) login(c net.Conn, id uint64, full bool) {
 		switch {
 		case st.Code == wire.CodeTLS && tlsAsked < maxRequestsEach:
 			tlsAsked++
-			if _, err := c.Write([]byte{'N'}); err != nil { // TLS from clients has its place here
+			if c, err = s.answerTLS(h); err != nil {
+				s.o.Logger.Debug("no TLS with a client", "session", id, "err", err)
 				return
+			}
+			if c != net.Conn(h) {
+				gssAsked = maxRequestsEach
 			}
 		case st.Code == wire.CodeGSS && gssAsked < maxRequestsEach:
 			gssAsked++
-			if _, err := c.Write([]byte{'N'}); err != nil {
+			if err := s.answerGSS(h); err != nil {
 				return
 			}
 		case st.Code == wire.CodeCancel:
@@ -56,7 +80,14 @@ func (s *Server) login(c net.Conn, id uint64, full bool) {
 			fatal(c, errTooManyClients)
 			return
 		case st.Code>>16 == 3:
-			s.connect(c, id, st, deadline)
+			if err := s.admits(h, c); err != nil {
+				fatal(c, err)
+				return
+			}
+			if c == net.Conn(h) {
+				c = h.rest()
+			}
+			s.connect(c, raw, id, st, deadline)
 			return
 		case st.Code>>16 != 1234:
 			s.refusedByServer(c, st, deadline)
@@ -92,7 +123,7 @@ func fatal(c net.Conn, err error) {
 }
 
 // connect opens the client's own server connection, relays the login, and runs the session.
-func (s *Server) connect(c net.Conn, id uint64, st *wire.Startup, deadline time.Time) {
+func (s *Server) connect(c, raw net.Conn, id uint64, st *wire.Startup, deadline time.Time) {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	b, err := s.dial(ctx)
@@ -104,6 +135,7 @@ func (s *Server) connect(c net.Conn, id uint64, st *wire.Startup, deadline time.
 	defer b.Close()
 	_ = b.SetDeadline(deadline)
 	ss := newSession(s, id, c, b)
+	ss.raw = raw
 	defer func() { s.keys.remove(ss.key, ss) }()
 	ss.identify(st)
 	if _, err := b.Write(st.Raw); err != nil {
@@ -112,7 +144,7 @@ func (s *Server) connect(c net.Conn, id uint64, st *wire.Startup, deadline time.
 	}
 	ok, err := ss.authenticate()
 	if err != nil {
-		if errors.Is(err, errLoginProtocol) {
+		if errors.Is(err, errLoginProtocol) || errors.Is(err, errBinding) {
 			fatal(c, err)
 		}
 		s.o.Logger.Debug("login failed", "session", id, "err", err)
@@ -138,8 +170,8 @@ func (s *Server) connect(c net.Conn, id uint64, st *wire.Startup, deadline time.
 
 // dial opens a server connection, with TLS if the upstream is configured so.
 func (s *Server) dial(ctx context.Context) (net.Conn, error) {
-	b, err := s.o.Dial(ctx)
-	if err != nil || s.o.UpstreamTLS == nil {
+	b, config, err := s.o.Dial(ctx)
+	if err != nil || config == nil {
 		return b, err
 	}
 	if d, ok := ctx.Deadline(); ok {
@@ -159,7 +191,7 @@ func (s *Server) dial(ctx context.Context) (net.Conn, error) {
 		_ = b.Close()
 		return nil, fmt.Errorf("ask the server for TLS: %w", err)
 	}
-	t := tls.Client(b, s.o.UpstreamTLS)
+	t := tls.Client(b, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = b.Close()
 		return nil, fmt.Errorf("TLS with the server: %w", err)
@@ -237,7 +269,7 @@ func (s *session) authenticate() (ok bool, err error) {
 				return false, fmt.Errorf("more than %d rounds: %w", maxAuthRounds, errLoginProtocol)
 			}
 			s.cw.flush()
-			if err := s.relayAuthAnswer(); err != nil {
+			if err := s.relayAuthAnswer(kindSASL(typ, body)); err != nil {
 				return false, err
 			}
 		}
@@ -245,8 +277,14 @@ func (s *session) authenticate() (ok bool, err error) {
 	return false, fmt.Errorf("more than %d messages: %w", maxLoginFrames, errLoginProtocol)
 }
 
-// relayAuthAnswer passes on the one message that the client owes now; any other type ends the connection.
-func (s *session) relayAuthAnswer() error {
+// kindSASL reports whether the server's message offers SASL mechanisms.
+func kindSASL(typ byte, body []byte) bool {
+	return typ == 'R' && len(body) >= 4 && binary.BigEndian.Uint32(body) == authSASL
+}
+
+// relayAuthAnswer passes on the one message that the client owes now; any other type ends the connection. sasl: it is the
+// first of a SASL exchange.
+func (s *session) relayAuthAnswer(sasl bool) error {
 	typ, n, err := s.cr.Next()
 	if err != nil {
 		return fmt.Errorf("read the client's login answer: %w", err)
@@ -257,6 +295,11 @@ func (s *session) relayAuthAnswer() error {
 	if n > maxAuthMessage {
 		return fmt.Errorf("%w: invalid message length", errLoginProtocol)
 	}
+	if sasl && s.bound() {
+		if body, err := s.cr.Peek(n); err == nil && bindsChannel(body) {
+			return errBinding
+		}
+	}
 	if err := s.cr.Forward(s.bw); err != nil {
 		return fmt.Errorf("relay the client's login answer: %w", err)
 	}
@@ -264,10 +307,15 @@ func (s *session) relayAuthAnswer() error {
 }
 
 // authRequest gives the request's kind and, where the server's leg has TLS, takes SCRAM-SHA-256-PLUS out of the offer: the
-// client would bind to a channel that is not the server's.
+// client would bind to a channel that is not the server's, or has none. Where pgproxy shows the server's own certificate the
+// binding is right.
 func (s *session) authRequest(body []byte) ([]byte, uint32) {
 	kind := binary.BigEndian.Uint32(body)
-	if kind != 10 || s.srv.o.UpstreamTLS == nil {
+	back, ok := s.bc.(*tls.Conn)
+	if kind != authSASL || !ok {
+		return body, kind
+	}
+	if _, front := s.cc.(*tls.Conn); front && s.sameCertificate(back) {
 		return body, kind
 	}
 	out := append([]byte(nil), body[:4]...)

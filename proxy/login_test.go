@@ -93,12 +93,17 @@ func TestLoginPasswords(t *testing.T) {
 				_ = c.Close(context.Background())
 			}
 		}
-		c := dialRaw(t, r.addr)
-		_, _ = c.Write(packet(3<<16, "user\x00"+user+"\x00database\x00postgres\x00\x00"))
-		_, _ = c.Write([]byte("Q\x00\x00\x00\x0dSELECT 1\x00"))
-		answer, _ := io.ReadAll(c)
-		if !strings.Contains(string(answer), "08P01") {
-			t.Errorf("%s: query during login: %q", user, answer)
+		for what, second := range map[string][]byte{
+			"query": []byte("Q\x00\x00\x00\x0dSELECT 1\x00"), "second startup": packet(3<<16, "user\x00postgres\x00database\x00postgres\x00\x00"),
+			"huge password": []byte("p\x3f\xff\xff\xff"), "negative length": []byte("p\xff\xff\xff\xff"),
+		} {
+			c := dialRaw(t, r.addr)
+			_, _ = c.Write(packet(3<<16, "user\x00"+user+"\x00database\x00postgres\x00\x00"))
+			_, _ = c.Write(second)
+			answer, err := io.ReadAll(c)
+			if ne, ok := err.(net.Error); ok && ne.Timeout() || what != "negative length" && !strings.Contains(string(answer), "08P01") {
+				t.Errorf("%s: %s during login: %q %v", user, what, answer, err)
+			}
 		}
 	}
 }

@@ -37,11 +37,13 @@ type Journal interface {
 
 // Options of a Server. Dial, Connect, Journal, Parser and Capturer are required.
 type Options struct {
-	// Dial opens a plain connection to the upstream server (TCP or unix socket).
-	Dial func(ctx context.Context) (net.Conn, error)
-	// UpstreamTLS, if set, is used on the connection to the server, after an SSLRequest. SCRAM with channel binding cannot
-	// be relayed then and is taken out of the server's offer.
-	UpstreamTLS *tls.Config
+	// Dial opens a plain connection to the upstream server (TCP or unix socket). The TLS configuration, if there is one, is used
+	// on it after an SSLRequest; SCRAM with channel binding is taken out of the server's offer then, unless Certificate is the
+	// server's own.
+	Dial func(ctx context.Context) (net.Conn, *tls.Config, error)
+	// Certificate is shown to clients that want TLS; nil: they are told that there is none.
+	Certificate *Certificate
+	TLSMode     TLSMode
 	// Connect opens pgproxy's own connection to a database of the upstream server (marker table, recovery).
 	Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
 

@@ -52,11 +52,11 @@ func clientError(err error, severity string) wire.Fields {
 		{Code: wire.FieldSQLState, Value: code},
 		{Code: wire.FieldMessage, Value: "pgproxy: " + err.Error()},
 	}
-	if errors.Is(err, errPortalRun) || errors.Is(err, errShutdown) || errors.Is(err, errNeedsBlock) {
+	var plain *plainError
+	if errors.As(err, &plain) || errors.Is(err, errShutdown) {
 		fields[3].Value = plainMessage(err)
 	}
-	var plain *plainError
-	if errors.As(err, &plain) && plain.routine != "" {
+	if plain != nil && plain.routine != "" {
 		fields = append(fields, wire.Field{Code: wire.FieldFile, Value: plain.file}, wire.Field{Code: wire.FieldRoutine, Value: plain.routine})
 	}
 	if hint != "" {
@@ -106,6 +106,11 @@ func sqlstate(err error) (code, hint string) {
 		return "57P01", ""
 	case errors.Is(err, errLoginProtocol):
 		return "08P01", ""
+	case errors.Is(err, errNeedsTLS):
+		return "28000", "Connect with sslmode=require, or better verify-full."
+	case errors.Is(err, errBinding):
+		return "28000", "Connect with channel_binding=disable; or let pgproxy reach its server without TLS, by a unix socket or sslmode=disable in " +
+			"--upstream; or give pgproxy the server's own certificate and key (--tls-cert, --tls-key)."
 	case errors.Is(err, errLoginTimeout):
 		return "08P01", ""
 	case errors.Is(err, errTextTooLarge):

@@ -135,7 +135,7 @@ func (s *Server) enter(ss *session) bool {
 	if s.closing {
 		return false
 	}
-	delete(s.conns, ss.cc)
+	delete(s.conns, ss.raw)
 	s.sessions[ss] = true
 	return true
 }

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -46,9 +47,10 @@ func newRig(t testing.TB, pg *harness.Server, change func(*rig)) *rig {
 	c := capture.New(capture.Options{Connect: connect, Logger: log})
 	r.jo = journal.Options{Dir: r.dir, Node: "a", NoSync: true, Logger: log}
 	r.options = proxy.Options{
-		Dial: func(ctx context.Context) (net.Conn, error) {
+		Dial: func(ctx context.Context) (net.Conn, *tls.Config, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", pg.Port))
+			c, err := d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", pg.Port))
+			return c, nil, err
 		},
 		Connect: connect, Parser: parser.New(parser.Options{}), Capturer: c, Logger: log, Now: time.Now, Rand: rand.Reader,
 	}

@@ -27,6 +27,8 @@ type session struct {
 	replication                         bool
 	key                                 string
 
+	raw net.Conn // the client's connection below TLS
+
 	cc net.Conn
 	cr *wire.Reader
 	cw *out

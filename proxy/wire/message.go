@@ -191,6 +191,16 @@ func BindNames(body []byte) (portal, statement []byte, ok bool) {
 	return body[:i], body[i+1 : i+1+j], true
 }
 
+// SASLInitial reads a SASLInitialResponse body: the mechanism and the client's first message.
+func SASLInitial(body []byte) (mechanism string, data []byte, ok bool) {
+	c := cursor{b: body}
+	mechanism = c.string()
+	if n := c.int32(); n >= 0 {
+		data = c.bytes(int(n))
+	}
+	return mechanism, data, c.end() == nil
+}
+
 // DecodeExecute reads an Execute body.
 func DecodeExecute(body []byte) (portal string, rows int32, err error) {
 	c := cursor{b: body}

@@ -158,6 +158,7 @@ func FuzzDecoders(f *testing.F) {
 	f.Add([]byte("\x00\x02\x00\x00\x00\x01a\xff\xff\xff\xff"))
 	f.Add([]byte("\x00\x00\x00\x29\x00\x03\x00\x00user\x00postgres\x00database\x00x\x00\x00"))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		_, _, _ = SASLInitial(body)
 		if p, err := DecodeParse(body); err == nil {
 			again, err := DecodeParse(written(t, func(w *Writer) error { return w.Parse(p) }))
 			if err != nil || again.Name != p.Name || again.Text != p.Text || len(again.Types) != len(p.Types) {

@@ -39,11 +39,14 @@ type node struct {
 	listeners    []net.Listener // for clients; owned by server once it takes clients
 	peerListener net.Listener   // owned by forward once made
 
-	upstream  *upstream
-	journal   *journal.Journal
-	admin     *admin.Server
-	capturer  *capture.Capturer
-	server    *proxy.Server
+	upstream *upstream
+	journal  *journal.Journal
+	admin    *admin.Server
+	capturer *capture.Capturer
+	server   *proxy.Server
+	// certificate is shown to clients; nil: there is none.
+	certificate *proxy.Certificate
+
 	forwarder *forward.Forwarder
 	applier   *apply.Applier
 
@@ -154,7 +157,8 @@ func (n *node) makeRooms(context.Context) error {
 		return admin.Fail(admin.ExitUsage, "", "%w", err)
 	}
 	n.server = proxy.New(proxy.Options{
-		Dial: n.upstream.dial, UpstreamTLS: n.upstream.tls, Connect: n.upstream.connect, Journal: n.journal, Parser: parser.New(parser.Options{}),
+		Dial: n.upstream.dial, Connect: n.upstream.connect, Journal: n.journal, Parser: parser.New(parser.Options{}),
+		Certificate: n.certificate, TLSMode: tlsModes[n.set.TLSMode],
 		Capturer: n.capturer, Logger: n.room("proxy"), Now: n.c.Now, Rand: rand.Reader, Fault: fault, Writable: n.writable,
 		MaxClients: n.set.MaxClients, MaxTx: int64(n.set.TransactionMax),
 	})

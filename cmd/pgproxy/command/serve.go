@@ -103,6 +103,7 @@ func (n *node) start(ctx context.Context) error {
 	}{
 		{"open journal", n.openJournal},
 		{"open admin socket", n.openAdmin},
+		{"read certificate", n.readCertificate},
 		{"open listeners", n.openListeners},
 		{"reach database", n.reachDatabase},
 		{"make rooms", n.makeRooms},

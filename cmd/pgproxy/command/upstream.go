@@ -30,7 +30,7 @@ var anyDatabase = []string{"postgres", "template1"}
 // upstream is the local PostgreSQL: how clients' connections and pgproxy's own get there.
 type upstream struct {
 	config  *pgconn.Config
-	tls     *tls.Config // what the probe found to work; nil: plain
+	secure  bool // the probe found TLS to work
 	version string
 }
 
@@ -52,42 +52,56 @@ func newUpstream(text string) (*upstream, error) {
 // address is where the database is, for people; of several hosts all.
 func (u *upstream) address() string {
 	var all []string
-	for _, a := range u.addresses() {
-		all = append(all, a[1])
+	for _, h := range u.hosts() {
+		all = append(all, h.address)
 	}
 	return strings.Join(all, ", ")
 }
 
-// addresses gives network and address of each host, without repetitions.
-func (u *upstream) addresses() [][2]string {
-	var out [][2]string
-	add := func(host string, port uint16) {
-		network, addr := pgconn.NetworkAddress(host, port)
-		if a := [2]string{network, addr}; !slices.Contains(out, a) {
-			out = append(out, a)
+// host is one of the hosts of the connection string. Its certificate is checked against its own name.
+type host struct {
+	network, address string
+	tls              *tls.Config // nil: none may be used
+}
+
+// hosts gives each host once.
+func (u *upstream) hosts() []host {
+	var out []host
+	add := func(name string, port uint16, config *tls.Config) {
+		network, address := pgconn.NetworkAddress(name, port)
+		i := slices.IndexFunc(out, func(h host) bool { return h.network == network && h.address == address })
+		if i < 0 {
+			out = append(out, host{network, address, config})
+		} else if out[i].tls == nil { // sslmode=allow: plain first
+			out[i].tls = config
 		}
 	}
-	add(u.config.Host, u.config.Port)
+	add(u.config.Host, u.config.Port, u.config.TLSConfig)
 	for _, f := range u.config.Fallbacks {
-		add(f.Host, f.Port)
+		add(f.Host, f.Port, f.TLSConfig)
 	}
 	return out
 }
 
-// dial opens a plain connection for a client, to the first host that answers.
-func (u *upstream) dial(ctx context.Context) (net.Conn, error) {
+// dial opens a plain connection for a client, to the first host that answers, and says how TLS is to be put on it, as for
+// pgproxy's own connections; nil: it stays plain.
+func (u *upstream) dial(ctx context.Context) (net.Conn, *tls.Config, error) {
 	ctx, cancel := context.WithTimeout(ctx, u.config.ConnectTimeout)
 	defer cancel()
 	var d net.Dialer
 	var errs []error
-	for _, a := range u.addresses() {
-		c, err := d.DialContext(ctx, a[0], a[1])
-		if err == nil {
-			return c, nil
+	for _, h := range u.hosts() {
+		c, err := d.DialContext(ctx, h.network, h.address)
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
-		errs = append(errs, err)
+		if !u.secure {
+			h.tls = nil
+		}
+		return c, h.tls, nil
 	}
-	return nil, errors.Join(errs...)
+	return nil, nil, errors.Join(errs...)
 }
 
 // connect opens a connection of pgproxy's own to a database; "" is the one of the connection string.
@@ -111,9 +125,7 @@ func (u *upstream) probe(ctx context.Context) error {
 			"database at %s as user %s is not reachable: %w", u.address(), u.config.User, unwrapConnect(err))
 	}
 	defer conn.Close(ctx)
-	if c, ok := conn.Conn().(*tls.Conn); ok {
-		u.tls = u.tlsConfig(c)
-	}
+	_, u.secure = conn.Conn().(*tls.Conn)
 	rows, err := conn.Exec(ctx, "SELECT current_setting('server_version'), current_setting('server_version_num')::int >= "+fmt.Sprint(oldestServer)+
 		", pg_is_in_recovery()").ReadAll()
 	if err != nil {
@@ -145,19 +157,6 @@ func (u *upstream) connectSomewhere(ctx context.Context) (*pgconn.PgConn, error)
 		}
 	}
 	return nil, err
-}
-
-// tlsConfig gives the setting by which c came about.
-func (u *upstream) tlsConfig(*tls.Conn) *tls.Config {
-	if u.config.TLSConfig != nil {
-		return u.config.TLSConfig
-	}
-	for _, f := range u.config.Fallbacks {
-		if f.TLSConfig != nil {
-			return f.TLSConfig
-		}
-	}
-	return nil
 }
 
 // databases lists what is replicated: every database but templates.

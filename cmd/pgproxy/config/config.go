@@ -9,6 +9,10 @@ type Config struct {
 	Upstream string   // libpq connection string; what it leaves out comes from PG* variables and .pgpass
 	DataDir  string   // the journal and the admin socket
 
+	TLSCert string // files, for clients
+	TLSKey  string
+	TLSMode string // off, allow, require
+
 	PeerListen   string   // TCP address for peers; "" accepts none
 	Peers        []string // name=address
 	PeerCA       string   // files
@@ -43,7 +47,7 @@ const (
 // Default gives the settings of which nothing was said.
 func Default() *Config {
 	return &Config{
-		Listen: []string{DefaultListen}, JournalSync: true, JournalMax: DefaultJournalMax, JournalSegment: DefaultJournalSegment,
+		Listen: []string{DefaultListen}, TLSMode: "allow", JournalSync: true, JournalMax: DefaultJournalMax, JournalSegment: DefaultJournalSegment,
 		TransactionMax: DefaultTransactionMax, MaxClients: DefaultMaxClients, ShutdownTimeout: DefaultShutdownTimeout,
 		LogLevel: "info", LogFormat: "auto",
 	}

@@ -39,6 +39,14 @@ func (c *Config) Validate() error {
 	if _, err := pgconn.ParseConfig(c.Upstream); err != nil {
 		bad("--upstream: %w", err)
 	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		bad("--tls-cert and --tls-key are needed together")
+	}
+	if !oneOf(c.TLSMode, "off", "allow", "require") {
+		bad("--tls-mode %q is none of off, allow, require", c.TLSMode)
+	} else if c.TLSMode == "require" && c.TLSCert == "" {
+		bad("--tls-mode require needs --tls-cert and --tls-key")
+	}
 	p = append(p, c.validatePeers()...)
 	if c.MaxClients < 1 {
 		bad("--max-clients %d: at least 1", c.MaxClients)
