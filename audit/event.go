@@ -160,7 +160,7 @@ func (s *Statement) more(st *journal.Statement) {
 	for _, r := range []struct {
 		bit  journal.Redaction
 		name string
-	}{{journal.RedactedSecret, "secret"}, {journal.RedactedMask, "mask"}, {journal.RedactedContext, "context"}} {
+	}{{journal.RedactedSecret, "secret"}, {journal.RedactedMask, "mask"}, {journal.RedactedPolicy, "policy"}} {
 		if st.Redacted&r.bit != 0 {
 			s.Redacted = append(s.Redacted, r.name)
 		}

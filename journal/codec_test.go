@@ -251,7 +251,7 @@ func goldenTx() *Record {
 		}},
 		Statements: []Statement{{
 			Query: "UPDATE account SET balance = balance - $1", Command: "UPDATE", Class: ClassWrite, Role: "ann", RoleSource: RoleLogin, Tables: []string{"public.account"},
-			Protocol: ProtocolExtended, Prepared: "s1", Portal: "p1", Context: "req=42", Redacted: RedactedContext,
+			Protocol: ProtocolExtended, Prepared: "s1", Portal: "p1", Context: "req=42", Redacted: RedactedPolicy,
 			Params: []Param{{Type: "integer", Value: Text("1")}}, Capture: CaptureExact, RowsAffected: 1, Start: time.Unix(1700000000, 9).UTC(), Duration: 1234,
 			Changes: []Change{{Op: OpUpdate, Before: []Value{Text("1"), Text("10.00")}, After: []Value{Text("1"), Null()}, Set: []int{1}, Delta: []int{1}}},
 		}, {

@@ -54,7 +54,8 @@ const (
 	RoleLogin    RoleSource = 1 // the role that logged in
 	RoleSet      RoleSource = 2 // SET ROLE, or set_config('role')
 	RoleSession  RoleSource = 3 // SET SESSION AUTHORIZATION
-	RoleDatabase RoleSource = 4 // asked of the database, which differs from the login for a reason that was not seen
+	RoleDatabase RoleSource = 4 // asked of the database; it differs from the login for a reason that was not seen
+	RoleAssumed  RoleSource = 5 // the login, because nothing that was seen has changed it; the database was not asked
 )
 
 // String gives the source's name.
@@ -68,6 +69,8 @@ func (r RoleSource) String() string {
 		return "session_authorization"
 	case RoleDatabase:
 		return "database"
+	case RoleAssumed:
+		return "assumed"
 	}
 	return "unknown"
 }
@@ -101,9 +104,9 @@ type Redaction uint8
 
 // The reasons of redaction, as bits. They are part of the format.
 const (
-	RedactedSecret  Redaction = 1 << iota // literals that are, or may be, secrets
-	RedactedMask                          // every literal and parameter, because the statement names a masked column's table
-	RedactedContext                       // the comment or setting with the context, which stands in Context
+	RedactedSecret Redaction = 1 << iota // literals that are, or may be, secrets
+	RedactedMask                         // every literal and parameter, because the statement names a masked column's table
+	RedactedPolicy                       // text, parameters and context, because the audit policy leaves the statement out
 )
 
 // Object is something that a statement names, and that is not a row.

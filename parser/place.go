@@ -16,6 +16,7 @@ func (s *Statement) copy() *Statement {
 func (s *Statement) place(text string, m *marks, base int, at func(int) token) {
 	from, to := int(at(m.first).from), int(at(m.last).to)
 	s.Text, s.Offset = text[from:to], from-base
+	s.Comment, s.Claim = commentBehind(text[to:]), claimOf(s.Text)
 	end := func(i int) int {
 		if i < 0 {
 			return -1
@@ -39,7 +40,7 @@ func (s *Statement) place(text string, m *marks, base int, at func(int) token) {
 
 // The sizes that the cache counts with, in bytes: of the structs, rounded up.
 const (
-	sizeStatement  = 640
+	sizeStatement  = 700
 	sizeTarget     = 104
 	sizeName       = 64 // with its strings
 	sizeAssignment = 48

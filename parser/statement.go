@@ -142,6 +142,9 @@ type Statement struct {
 	Secrets []Span
 	// Password is set for CREATE/ALTER ROLE .. PASSWORD 'clear': the literal's range and its value.
 	Password *Secret
+	// Comment is the block comment behind the statement, where applications say who they are; "" if it may hold a secret.
+	Comment string
+	Claim   *Claim // what it sets pgproxy.context to
 	// SessionName: DEALLOCATE ALL, DISCARD ALL, DISCARD PLANS... that drop prepared statements.
 	DropsPrepared bool
 }

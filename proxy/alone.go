@@ -23,14 +23,19 @@ func (s *session) sealAlone(r *run) (*journal.Intent, error) {
 	if err != nil {
 		return nil, wrapf(errCatalog, "%v", err)
 	}
-	st := t.add(r, e, s.srv.o.Now())
+	st := s.add(t, r, e)
 	st.RowsAffected = -1
 	if !t.wrote() {
 		return nil, nil
 	}
 	intent, err := s.srv.o.Journal.Seal(s.ctx, s.journalTx(t))
+	if s.srv.goesOn(err) {
+		s.srv.trail.missed(journal.GapWrites, err, func(g *journal.Gap) { addGap(g, s.journalTx(t)) })
+		return nil, nil
+	}
 	if err != nil {
 		s.srv.metrics.Refused.Add(1)
+		s.srv.broken(err)
 		return nil, err
 	}
 	s.srv.o.Fault("commit.sealed")
@@ -68,7 +73,7 @@ func (s *session) concludeAlone(intent *journal.Intent, st *parser.Statement, er
 
 // runAlone runs such a statement of a simple Query.
 func (s *session) runAlone(text string, st *parser.Statement, plan *capture.Plan) (*run, error) {
-	r := s.newRun(plan, st, nil)
+	r := s.newRun(plan, st, nil, s.from(journal.ProtocolSimple))
 	intent, err := s.sealAlone(r)
 	if err != nil {
 		return &run{}, err
@@ -90,7 +95,7 @@ func (s *session) runAlone(text string, st *parser.Statement, plan *capture.Plan
 
 // executeAlone runs such a statement of the extended protocol. It commits at Execute.
 func (s *session) executeAlone(po *portal, rows int32) error {
-	po.run = s.newRun(po.ps.plan, po.ps.st, po.params)
+	po.run = s.newRun(po.ps.plan, po.ps.st, po.params, s.fromPortal(po))
 	intent, err := s.sealAlone(po.run)
 	if err != nil {
 		return s.refuse(err)
@@ -137,7 +142,8 @@ func (s *session) onFunctionCall() error {
 	if err := p.enter(true); err != nil {
 		return err
 	}
-	r := s.newRun(plan, st, nil)
+	s.visit.statements++
+	r := s.newRun(plan, st, nil, s.from(journal.ProtocolCall))
 	seq := s.q.push(owed{kind: 'F', mode: modePlay, run: r})
 	if err := s.cr.Forward(s.bw); err != nil {
 		return err

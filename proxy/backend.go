@@ -11,14 +11,17 @@ import (
 // maxHeldRow is the largest result row in bytes that a captured statement may return.
 const maxHeldRow = 256 << 20
 
-var errProtocol = errors.New("unexpected message of the server")
+var (
+	errProtocol   = errors.New("unexpected message of the server")
+	errReadServer = errors.New("read from the server")
+)
 
 // serveBackend passes the server's messages on to the client, by the queue of owed answers.
 func (s *session) serveBackend() error {
 	for {
 		typ, n, err := s.br.Next()
 		if err != nil {
-			return fmt.Errorf("read from the server: %w", err)
+			return fmt.Errorf("%w: %w", errReadServer, err)
 		}
 		if !s.burst {
 			s.cw.mu.Lock()
@@ -348,7 +351,10 @@ func (s *session) onServerError() error {
 	}
 	f := &failure{fields: fields}
 	if ok {
-		f.kind, f.own, f.ps = o.kind, o.mode == modeOwn && !endsReady(o.kind), o.ps
+		f.kind, f.own, f.ps, f.run = o.kind, o.mode == modeOwn && !endsReady(o.kind), o.ps, o.run
+	}
+	if !f.own {
+		s.failures.Add(1)
 	}
 	raw := !ok || f.fatal() || o.mode == modeRaw && o.run == nil && !(o.ps != nil && o.ps.plan != nil && o.kind == 'P')
 	if raw {

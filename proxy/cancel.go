@@ -78,6 +78,7 @@ func (s *Server) cancel(c net.Conn, st *wire.Startup) {
 
 // noteKey takes BackendKeyData.
 func (s *session) noteKey(body []byte) {
+	s.noteBackend(body)
 	s.key = string(body)
 	s.srv.keys.add(s.key, s)
 }

@@ -116,7 +116,7 @@ func TestRecordOfTransaction(t *testing.T) {
 		t.Errorf("statement: %+v", st)
 	}
 	update := items[2].Record.Tx
-	if len(update.Statements) != 3 || !update.Statements[1].RolledBack || len(update.Statements[1].Changes) != 0 {
+	if len(update.Statements) != 3 || !update.Statements[1].RolledBack || len(update.Statements[1].Changes) != 1 {
 		t.Errorf("transaction: %+v", update.Statements)
 	}
 	if ch := update.Statements[0].Changes; len(ch) != 1 || ch[0].Before[1] != journal.Text("one") || ch[0].After[1] != journal.Text("two") {

@@ -11,6 +11,10 @@
 //
 //	Journal.Seal -> marker + COMMIT (or the withheld Sync) in one flight -> Intent.Commit -> answer to the client
 //
+// What is no transaction (sessions, refused logins, gaps) goes to the journal by trail.go and who.go; describe.go says of a statement
+// what only its execution knows (role, protocol, part, objects) and takes out what audit.Policy does not want; skip.go records
+// what the server skipped behind a failure; context.go follows pgproxy.context.
+//
 // What breaks in between is left to the Resolver (recover.go), which is exact.
 //
 // Where to read: server.go, hello.go and login.go (first packets, TLS, authentication), session.go; front.go and backend.go
@@ -29,4 +33,7 @@
 //     statement, and not before the first.
 //   - A statement whose text cannot be read (newer syntax, a client_encoding without a table, a client_encoding that was changed
 //     in the same segment) is captured by its effect. Texts are UTF-8 inside (text.go).
+//   - With FailContinue a write that the journal does not take commits without intent and marker. Promises P2 and P3 do not hold
+//     for it: no peer gets it, its rows are not known to apply, and later changes of the same rows are judged without it;
+//     verify shows the difference, GapWrites names the tables. That is why it is not the default.
 package proxy

@@ -16,8 +16,8 @@ import (
 const noPortal = "pgproxy.refused"
 
 // newRun begins the capture of one execution.
-func (s *session) newRun(plan *capture.Plan, st *parser.Statement, params []journal.Param) *run {
-	r := &run{st: st, params: params, start: s.srv.o.Now(), limit: s.srv.o.MaxTx}
+func (s *session) newRun(plan *capture.Plan, st *parser.Statement, params []journal.Param, o origin) *run {
+	r := &run{st: st, params: params, start: s.srv.o.Now(), limit: s.srv.o.MaxTx, origin: o}
 	if s.tx != nil {
 		r.limit -= s.tx.bytes
 	}
@@ -95,6 +95,7 @@ func (s *session) pumpCopy(r *run, play bool) error {
 func (s *session) copyFrame(r *run, typ byte) (ended bool, err error) {
 	switch typ {
 	case 'd':
+		r.copied.messages++
 		if err := s.bw.Header('d', s.cr.Left()); err != nil {
 			return false, err
 		}
@@ -106,6 +107,7 @@ func (s *session) copyFrame(r *run, typ byte) (ended bool, err error) {
 			if p == nil {
 				return false, nil
 			}
+			r.copied.add(p)
 			if r.ex != nil {
 				r.ex.Copy(p)
 			}
@@ -144,7 +146,7 @@ func (s *session) finish(t *tx, r *run) error {
 		if errors.Is(r.err, errTxTooLarge) {
 			err = r.err
 		}
-		t.addFailed(r, err, s.srv.o.Now())
+		s.addFailed(t, r, err)
 		return err
 	}
 	var e capture.Effect
@@ -161,11 +163,11 @@ func (s *session) finish(t *tx, r *run) error {
 		}
 		if err != nil {
 			err = ofOwnWork(errCapture, err)
-			t.addFailed(r, err, s.srv.o.Now())
+			s.addFailed(t, r, err)
 			return err
 		}
 	}
-	st := t.add(r, e, s.srv.o.Now())
+	st := s.add(t, r, e)
 	s.afterHeld(r.st)
 	if st.Capture == journal.CaptureMissing {
 		s.srv.metrics.Missing.Add(1)
@@ -178,6 +180,8 @@ func (s *session) finish(t *tx, r *run) error {
 
 // after notes what a statement that was not held may change for later ones.
 func (s *session) after(st *parser.Statement) {
+	s.followContext(st)
+	s.noteRole(st)
 	s.noteNames(st)
 	s.noteWriting(st)
 	if st.DropsPrepared {

@@ -11,6 +11,7 @@ import (
 
 // onExecute runs a portal: one that is not known just passes.
 func (s *session) onExecute(peek []byte) error {
+	s.visit.statements++
 	name, rows, err := wire.DecodeExecute(peek)
 	var po *portal
 	if err == nil && len(s.portals) > 0 {
@@ -20,6 +21,7 @@ func (s *session) onExecute(peek []byte) error {
 		return s.forward(owed{kind: 'E'})
 	}
 	st := po.ps.st
+	s.claims(po)
 	switch {
 	case po.ps.plan != nil:
 		return s.executeHeld(po, rows)
@@ -31,6 +33,7 @@ func (s *session) onExecute(peek []byte) error {
 	if err := s.beforeReadOnly(st); err != nil {
 		return s.refuse(err)
 	}
+	s.skippedPortal(po)
 	if err := s.forward(owed{kind: 'E'}); err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func (s *session) executeHeld(po *portal, rows int32) error {
 		return err
 	}
 	if po.run == nil {
-		po.run = s.newRun(po.ps.plan, po.ps.st, po.params)
+		po.run = s.newRun(po.ps.plan, po.ps.st, po.params, s.fromPortal(po))
 	}
 	if po.ps.plan.OwnRows {
 		rows = 0
@@ -120,15 +123,20 @@ func (s *session) executeRun(po *portal, rows int32) error {
 func (s *session) executeError(t *tx, po *portal, err error) error {
 	var f *failure
 	if !errors.As(err, &f) {
-		if errors.Is(err, errServerFailed) {
-			return nil // an earlier message failed, and the client knows
+		if errors.Is(err, errServerFailed) { // an earlier message failed, and the client knows
+			s.recordSkipped(po.ps.st, po.run.origin, nil)
+			return nil
 		}
 		return err
+	}
+	if !po.failed(f) {
+		s.recordSkipped(po.ps.st, po.run.origin, nil)
+		return s.toldFailure(f)
 	}
 	if f.kind == 'P' && f.ps != nil && f.ps.plan != nil && f.ps.plan.Text != f.ps.st.Text {
 		return s.splicedFailed(t, po, f)
 	}
-	t.addFailed(po.run, f, s.srv.o.Now())
+	s.addFailed(t, po.run, f)
 	if !f.delivered {
 		s.tell(f)
 	}
@@ -165,13 +173,14 @@ func (s *session) splicedFailed(t *tx, po *portal, f *failure) error {
 			return err
 		}
 	}
-	t.addFailed(po.run, f, s.srv.o.Now())
+	s.addFailed(t, po.run, f)
 	s.tell(f)
 	return nil
 }
 
 // executeFailed runs a held statement where the transaction has failed already: the server refuses it.
 func (s *session) executeFailed(po *portal, rows int32) error {
+	s.skippedPortal(po)
 	s.q.push(owed{kind: 'E'})
 	return s.bw.Execute(po.name, rows)
 }
@@ -243,7 +252,7 @@ func (s *session) onSync() error {
 				return err
 			}
 		}
-		s.segment, s.skipping, s.untold, s.block = false, false, false, 0
+		s.segment, s.skipping, s.untold, s.block, s.skip = false, false, false, 0, skipped{}
 		s.q.push(owed{kind: 'S'})
 		return s.bw.Empty('S')
 	}
@@ -252,7 +261,7 @@ func (s *session) onSync() error {
 
 // syncImplicit commits the implicit transaction of a segment.
 func (s *session) syncImplicit(t *tx) error {
-	s.segment, s.block = false, 0
+	s.segment, s.block, s.skip = false, 0, skipped{}
 	failed := s.skipping || s.q.state().failed
 	s.skipping = false
 	if !failed {

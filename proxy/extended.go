@@ -138,7 +138,8 @@ func (s *session) passes(st *parser.Statement) bool {
 
 // notable reports whether a statement that is not held must still be known when it is executed.
 func (s *session) notable(st *parser.Statement) bool {
-	return !s.passes(st) || st.Class == parser.ClassTransaction || st.AltersSession || st.AltersSchema || st.DropsPrepared || st.Class == parser.ClassPrepare
+	return !s.passes(st) || st.Class == parser.ClassTransaction || st.AltersSession || st.AltersSchema || st.DropsPrepared ||
+		st.Class == parser.ClassPrepare || st.Setting == parser.ContextSetting || st.Claim != nil
 }
 
 // plan asks capture. Where it must query in the client's session, nothing may be owed; nil in a failed transaction, where
@@ -236,6 +237,7 @@ func (s *session) onBind() error {
 	po := &portal{name: string(portalName), ps: ps}
 	s.portals[po.name] = po
 	if ps.plan == nil {
+		s.noteClaim(po, peek)
 		return s.forward(owed{kind: 'B'})
 	}
 	return s.bindHeld(po)
@@ -279,7 +281,7 @@ func (s *session) bindHeld(po *portal) error {
 	if err != nil {
 		return fmt.Errorf("read Bind: %w", err)
 	}
-	s.q.push(owed{kind: 'B'})
+	po.bound = s.q.push(owed{kind: 'B'})
 	body = append([]byte(nil), body...) // the parameters are kept until the statement has run
 	b, err := wire.DecodeBind(body)
 	if err != nil {

@@ -45,8 +45,8 @@ func (s *session) onClient(typ byte, n int) error {
 	case 'Q':
 		return s.onQuery()
 	case 'P', 'B', 'D', 'E', 'C':
-		if s.skipping {
-			return s.cr.Skip()
+		if s.skipping || s.q.state().failed {
+			return s.skipExtended(typ)
 		}
 		if typ != 'P' {
 			s.segment = true // with Parse only once it is planned

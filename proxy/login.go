@@ -56,6 +56,9 @@ func (s *Server) login(raw net.Conn, id uint64, full bool) {
 	for {
 		st, err := wire.ReadStartup(c)
 		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				s.stranger(whoAsks(c, id, nil), fmt.Errorf("%w: %w", errLoginProtocol, err))
+			}
 			return // as PostgreSQL: garbage gets no answer
 		}
 		switch {
@@ -78,6 +81,7 @@ func (s *Server) login(raw net.Conn, id uint64, full bool) {
 			return
 		case full:
 			fatal(c, errTooManyClients)
+			s.stranger(whoAsks(c, id, st), errTooManyClients)
 			return
 		case st.Code>>16 == 3:
 			if err := s.admits(h, c); err != nil {
@@ -93,7 +97,9 @@ func (s *Server) login(raw net.Conn, id uint64, full bool) {
 			s.refusedByServer(c, st, deadline)
 			return
 		default:
-			fatal(c, fmt.Errorf("%w: unexpected request code %d", errLoginProtocol, st.Code))
+			err := fmt.Errorf("%w: unexpected request code %d", errLoginProtocol, st.Code)
+			fatal(c, err)
+			s.stranger(whoAsks(c, id, nil), err)
 			return
 		}
 	}
@@ -130,6 +136,7 @@ func (s *Server) connect(c, raw net.Conn, id uint64, st *wire.Startup, deadline 
 	if err != nil {
 		s.o.Logger.Error("cannot reach the database", "err", err)
 		fatal(c, &upstreamError{err})
+		s.stranger(whoAsks(c, id, st), &upstreamError{err})
 		return
 	}
 	defer b.Close()
@@ -147,23 +154,28 @@ func (s *Server) connect(c, raw net.Conn, id uint64, st *wire.Startup, deadline 
 		if errors.Is(err, errLoginProtocol) || errors.Is(err, errBinding) {
 			fatal(c, err)
 		}
+		ss.turnedAway(err)
 		s.o.Logger.Debug("login failed", "session", id, "err", err)
 		return
 	}
 	if !ok {
+		ss.turnedAway(nil)
 		return
 	}
 	_ = c.SetDeadline(time.Time{})
 	_ = b.SetDeadline(time.Time{})
 	s.metrics.Logins.Add(1)
 	if ss.replication {
+		ss.arrived()
 		ss.passThrough()
+		ss.left(nil)
 		return
 	}
 	if !s.enter(ss) {
 		fatal(c, errShutdown)
 		return
 	}
+	ss.arrived()
 	defer s.leave(ss)
 	ss.run()
 }
@@ -212,10 +224,15 @@ func (s *session) identify(st *wire.Startup) {
 	default:
 		s.replication = true
 	}
-	s.client = "local"
-	if a, ok := s.cc.RemoteAddr().(*net.TCPAddr); ok {
-		s.client = a.String()
+	s.client = clientAddress(s.cc)
+}
+
+// clientAddress gives address and port, or "local" for a unix socket.
+func clientAddress(c net.Conn) string {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.String()
 	}
+	return "local"
 }
 
 // authenticate relays everything up to the first ReadyForQuery. ok is false if the server refused the client, which knows.
@@ -241,6 +258,7 @@ func (s *session) authenticate() (ok bool, err error) {
 			}
 			var kind uint32
 			body, kind = s.authRequest(body)
+			s.noteAuth(kind)
 			done = kind == 0
 			ask = kind != 0 && kind != 12 // AuthenticationOk and AuthenticationSASLFinal want no answer
 		case 'K':
@@ -253,6 +271,7 @@ func (s *session) authenticate() (ok bool, err error) {
 		}
 		_ = s.cw.w.Frame(typ, body) // sticks
 		if typ == 'E' {
+			s.noteRefusal(body)
 			s.cw.flush()
 			return false, nil
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"pgproxy/audit"
 	"pgproxy/journal"
 	"pgproxy/parser"
 	"pgproxy/proxy/capture"
@@ -30,6 +31,8 @@ type Journal interface {
 	Seal(ctx context.Context, tx *journal.Tx) (*journal.Intent, error)
 	// Attempt records what did not commit, or wrote nothing.
 	Attempt(tx *journal.Tx, o journal.Outcome) error
+	// Note records what is no transaction: sessions, refused logins, gaps.
+	Note(e *journal.Event) error
 	// InDoubt lists the intents that the resolver must settle.
 	InDoubt() []*journal.Intent
 	Identity() journal.Identity
@@ -54,6 +57,13 @@ type Options struct {
 	Now      func() time.Time // required
 	Rand     io.Reader        // required: source of marker ids
 	Fault    func(point string)
+	// Audit says what is recorded; nil is the default policy.
+	Audit *audit.Policy
+	// Failure says what happens when the journal does not take a record.
+	Failure Failure
+	// Broken is called, with FailShutdown, when the journal did not take a record: the owner must end the node. It may be
+	// called many times, and must return at once.
+	Broken func(error)
 	// Writable says why writes are refused at the moment (not admitted yet, retired...); nil if they are not.
 	Writable func() error
 
@@ -64,12 +74,28 @@ type Options struct {
 	MaxPrepared  int
 }
 
+// Failure is what happens when the journal does not take a record (full, broken).
+type Failure uint8
+
+// The policies of failure.
+const (
+	// FailOperation refuses the write with 53100 or 58030: nothing that is not recorded happens. Reads pass.
+	FailOperation Failure = iota
+	// FailContinue lets it happen: it is counted, a gap record follows, and no peer gets it.
+	FailContinue
+	// FailShutdown refuses the write, and ends the node.
+	FailShutdown
+)
+
 func (o *Options) fill() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Fault == nil {
 		o.Fault = func(string) {}
+	}
+	if o.Broken == nil {
+		o.Broken = func(error) {}
 	}
 	if o.Writable == nil {
 		o.Writable = func() error { return nil }

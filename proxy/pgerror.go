@@ -23,6 +23,7 @@ var (
 	errCapture        = errors.New("effect could not be read")
 	errPortalRun      = errors.New("portal cannot be run")
 	errNoDatabase     = errors.New("database cannot be prepared for journaling")
+	errInFailed       = errors.New("current transaction is aborted, commands ignored until end of transaction block")
 	errNeedsBlock     = errors.New("needs a transaction block")
 )
 
@@ -123,6 +124,8 @@ func sqlstate(err error) (code, hint string) {
 		return "40001", "Nothing was committed. Try the transaction again."
 	case errors.Is(err, errPortalRun):
 		return "55000", ""
+	case errors.Is(err, errInFailed):
+		return "25P02", ""
 	case errors.Is(err, errNeedsBlock):
 		return "25P01", ""
 	case errors.Is(err, errNoDatabase):

@@ -110,6 +110,9 @@ func (r *rig) journaledIDs() []int {
 			continue
 		}
 		for _, st := range it.Record.Tx.Statements {
+			if st.RolledBack {
+				continue
+			}
 			for _, c := range st.Changes {
 				var id int
 				if _, err := fmt.Sscan(c.After[0].Data, &id); err != nil {

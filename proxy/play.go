@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -85,6 +86,7 @@ func (p *player) play() error {
 	s := p.s
 	delete(s.stmts, "")
 	s.segment = false
+	s.visit.statements += uint64(len(p.sts))
 	if len(p.sts) == 0 { // only comments, inside a held segment
 		p.last = &run{ended: 'I'}
 		return p.finish()
@@ -99,6 +101,7 @@ func (p *player) play() error {
 			return err
 		}
 		if err != nil {
+			p.skipBehind(i)
 			return p.fail(p.shift(st, err))
 		}
 		p.last = r
@@ -141,6 +144,24 @@ func (p *player) statement(i int, st *parser.Statement) (*run, error) {
 	return p.run(st, plan)
 }
 
+// origin says how a statement of the string came.
+func (p *player) origin(st *parser.Statement) origin {
+	o := p.s.from(journal.ProtocolSimple)
+	if len(p.sts) > 1 {
+		o.part, o.parts = uint32(slices.Index(p.sts, st)+1), uint32(len(p.sts))
+	}
+	return o
+}
+
+// skipBehind records the statements behind the one that failed.
+func (p *player) skipBehind(failed int) {
+	for _, st := range p.sts[failed+1:] {
+		if p.s.worthSkipped(st) {
+			p.s.recordSkipped(st, p.origin(st), nil)
+		}
+	}
+}
+
 // enter makes the transaction for a statement: a block of our own for several statements outside of the client's block.
 func (p *player) enter(held bool) error {
 	s := p.s
@@ -166,7 +187,7 @@ func (p *player) enter(held bool) error {
 // run runs one statement that is no transaction control, in one flight.
 func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 	s := p.s
-	r := s.newRun(plan, st, nil)
+	r := s.newRun(plan, st, nil, p.origin(st))
 	sh := shapeOf(plan)
 	s.q.push(owed{kind: 'P', mode: modePlay})
 	parse := wire.Parse{Text: p.textOf(st, plan)}
@@ -213,7 +234,9 @@ func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 		return nil, err
 	}
 	if err != nil && s.tx != nil && plan != nil {
-		s.tx.addFailed(r, err, s.srv.o.Now())
+		s.addFailed(s.tx, r, err)
+	} else if err != nil && plan == nil && s.worthSkipped(st) {
+		s.recordSkipped(st, r.origin, err)
 	}
 	if err == nil {
 		s.after(st)

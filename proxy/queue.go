@@ -66,6 +66,8 @@ type failure struct {
 	kind      byte // of the message that failed
 	own       bool // it was pgproxy's own message
 	ps        *prepared
+	run       *run   // of the Execute that failed
+	seq       uint64 // number of the message that failed
 }
 
 // Error gives the server's message and SQLSTATE.
@@ -269,6 +271,7 @@ func (q *queue) fail(f *failure, keep bool) {
 	if q.n == 0 {
 		return
 	}
+	f.seq = q.popped + 1
 	if q.copying != 0 {
 		q.endCopy()
 	}

@@ -26,8 +26,12 @@ func (s *session) commitFlight(t *tx, last func() (uint64, *run)) (outcome, erro
 	s.guard.Lock()
 	defer s.guard.Unlock()
 	intent, err := s.srv.o.Journal.Seal(s.ctx, s.journalTx(t))
+	if s.srv.goesOn(err) {
+		return s.commitUnrecorded(t, last, err)
+	}
 	if err != nil {
 		s.srv.metrics.Refused.Add(1)
+		s.srv.broken(err)
 		return s.rollBack(t, last != nil, err)
 	}
 	s.srv.metrics.Commits.Add(1)
@@ -70,6 +74,7 @@ func (s *session) conclude(t *tx, intent *journal.Intent, r *run, err error, exp
 			// The intent is durable and the marker is in the database: recovery will find it committed.
 			s.srv.o.Logger.Error("cannot write an outcome", "record", intent.ID(), "err", err)
 		}
+		s.visit.committed(t)
 		s.end(true)
 		return outcomeCommitted, nil
 	}

@@ -42,6 +42,21 @@ type portal struct {
 	bind   wire.Bind       // parameters as they came, until the statement has run
 	params []journal.Param // as the journal keeps them; filled once the statement has run
 	run    *run            // its execution; nil before the first
+	bound  uint64          // number of its Bind in the queue
+	claim  string          // the parameter that pgproxy.context is set to
+}
+
+// failed reports whether a failure is that of the portal's own statement, and not of a message before it.
+func (po *portal) failed(f *failure) bool {
+	switch {
+	case f.own:
+		return true
+	case f.kind == 'P':
+		return f.ps != nil && f.ps.name == po.ps.name && f.ps.text == po.ps.text
+	case f.kind == 'B':
+		return f.seq == po.bound
+	}
+	return f.kind == 'E' && f.run == po.run
 }
 
 // run collects the answers to one Execute: for capture, for the front goroutine, or for a query of pgproxy's own. The
@@ -61,6 +76,8 @@ type run struct {
 	bytes   int64 // of captured rows
 	limit   int64 // of bytes; past it the statement fails
 	noted   bool  // it stands in the transaction's record
+	origin  origin
+	copied  copyCount // COPY data that the client sent
 }
 
 // affected gives the row count of a command tag; -1 where it has none.

@@ -17,6 +17,7 @@ type Server struct {
 	o        Options
 	keys     keys
 	markers  markers
+	trail    trail
 	resolver *Resolver
 	metrics  Metrics
 	wait     sync.WaitGroup
@@ -42,6 +43,7 @@ func New(o Options) *Server {
 		conns:     map[net.Conn]bool{},
 	}
 	s.markers.init(s)
+	s.trail.init(s)
 	s.resolver = newResolver(s)
 	return s
 }
@@ -177,5 +179,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-done
 	}
 	s.markers.close()
+	s.trail.close()
 	return ctx.Err()
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,12 @@ type session struct {
 	user, database, application, client string
 	replication                         bool
 	key                                 string
+	backend                             uint32 // the server's process for this session
+	visit                               visit
+	context                             claim
+	roleMoved                           bool // the role may have been changed since the login
+	skip                                skipped
+	failures                            atomic.Uint64 // errors that reached the client
 
 	raw net.Conn // the client's connection below TLS
 
@@ -72,6 +79,7 @@ func newSession(srv *Server, id uint64, c, b net.Conn) *session {
 	s := &session{srv: srv, id: id, cc: c, bc: b,
 		cr: wire.NewReader(c), cw: newOut(c), br: wire.NewReader(b), bw: wire.NewWriter(b)}
 	s.q.init()
+	s.visit.start = srv.o.Now()
 	s.conforming.Store(true)
 	utf8 := "UTF8"
 	s.encoding.Store(&utf8)
@@ -102,7 +110,11 @@ func (s *session) run() {
 		<-done
 	}()
 	err := s.serveClient()
-	s.abandon(err)
+	if st := s.q.state(); st.closed != nil && !errors.Is(err, errBye) && !errors.Is(err, errShutdown) {
+		err = st.closed
+	}
+	s.abandon()
+	s.left(err)
 	s.srv.o.Logger.Debug("session ends", "session", s.id, "err", err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"pgproxy/journal"
 	"pgproxy/parser"
 	"pgproxy/proxy/wire"
 )
@@ -50,12 +51,18 @@ func (s *session) passQuery(body []byte, script *parser.Script) error {
 	delete(s.stmts, "") // a Query destroys the unnamed statement
 	s.segment = false   // and ends an implicit transaction
 	s.block = 0
+	refused := script != nil && s.q.state().status == 'E'
 	s.q.push(owed{kind: 'Q'})
 	if err := s.bw.Frame('Q', body); err != nil {
 		return err
 	}
 	if script != nil {
+		s.visit.statements += uint64(len(script.Statements))
 		for _, st := range script.Statements {
+			if refused && s.worthSkipped(st) {
+				s.recordSkipped(st, s.from(journal.ProtocolSimple), errInFailed)
+				continue
+			}
 			s.after(st)
 			s.noteEnd(st)
 		}

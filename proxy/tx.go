@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"pgproxy/journal"
@@ -96,15 +97,15 @@ func (s *session) end(committed bool) {
 		s.cap.Altered()
 		s.altered = false
 	}
+	s.context.end(committed)
 	if t != nil && t.schema && committed {
 		s.srv.o.Capturer.Invalidate(s.database)
 	}
 }
 
 // add puts a statement that ran into the record.
-func (t *tx) add(r *run, e capture.Effect, now time.Time) *journal.Statement {
-	r.noted = true
-	st := statementRecord(r, now)
+func (s *session) add(t *tx, r *run, e capture.Effect) *journal.Statement {
+	st := s.statementRecord(r)
 	st.Tables, st.Capture, st.Note, st.Changes, st.Replay = e.Tables, e.Capture, e.Note, e.Changes, e.Replay
 	if st.Replay != nil {
 		replay := *st.Replay
@@ -112,6 +113,7 @@ func (t *tx) add(r *run, e capture.Effect, now time.Time) *journal.Statement {
 		st.Replay = &replay
 	}
 	st.RowsAffected = affected(r.tag)
+	s.applyPolicy(&st, r.st)
 	t.schema = t.schema || r.st.AltersSchema
 	t.bytes += size(&st)
 	t.stmts = append(t.stmts, st)
@@ -119,30 +121,30 @@ func (t *tx) add(r *run, e capture.Effect, now time.Time) *journal.Statement {
 }
 
 // addFailed puts a statement that failed into the record.
-func (t *tx) addFailed(r *run, err error, now time.Time) {
-	r.noted = true
-	st := statementRecord(r, now)
+func (s *session) addFailed(t *tx, r *run, err error) {
+	st := s.statementRecord(r)
 	st.RowsAffected = -1
 	st.SQLState, st.Message = describe(err)
+	if st.Redacted&journal.RedactedSecret != 0 {
+		st.Message = hideQuoted(st.Message)
+	}
+	s.applyPolicy(&st, r.st)
 	t.stmts = append(t.stmts, st)
 }
 
 func describe(err error) (code, message string) {
 	var f *failure
 	if errors.As(err, &f) {
-		return f.fields.Get(wire.FieldSQLState), f.fields.Get(wire.FieldMessage)
+		return f.fields.Get(wire.FieldSQLState), strings.ToValidUTF8(f.fields.Get(wire.FieldMessage), "\uFFFD")
 	}
 	code, _ = sqlstate(err)
 	return code, err.Error()
 }
 
-func statementRecord(r *run, now time.Time) journal.Statement {
-	st := journal.Statement{Command: r.st.Command, Params: r.params, Start: r.start, Duration: now.Sub(r.start)}
-	if r.st.Command == "" {
-		st.Query = parser.RedactUnread(r.st.Text)
-	} else {
-		st.Query = r.st.Redact()
-	}
+func (s *session) statementRecord(r *run) journal.Statement {
+	r.noted = true
+	st := journal.Statement{Params: r.params, Start: r.start, Duration: s.srv.o.Now().Sub(r.start), Copy: r.copied.data()}
+	s.describeStatement(&st, r.st, r.origin)
 	return st
 }
 
@@ -187,7 +189,7 @@ func effective(st *journal.Statement) bool {
 func (t *tx) worthAttempt() bool {
 	for i := range t.stmts {
 		st := &t.stmts[i]
-		if st.SQLState != "" || st.Capture != journal.CaptureNone || !readsOnly(st.Command) {
+		if st.SQLState != "" || st.NotExecuted || st.Capture != journal.CaptureNone || !readsOnly(st.Command) {
 			return true
 		}
 	}
@@ -234,9 +236,9 @@ func (t *tx) rollbackTo(name string) {
 		t.saves = nil
 	}
 	for i := from; i < len(t.stmts); i++ {
-		t.stmts[i].RolledBack = true
-		t.stmts[i].Changes = nil
-		t.stmts[i].Replay = nil
+		st := &t.stmts[i]
+		st.RolledBack = st.SQLState == "" && !st.NotExecuted
+		st.Replay = nil // the rows stay: what was tried is part of the record
 	}
 	if known {
 		t.state.RollbackTo(name)
@@ -244,10 +246,6 @@ func (t *tx) rollbackTo(name string) {
 		t.state = capture.TxState{Relations: t.state.Relations}
 	}
 	t.pending = nil
-	t.bytes = 0
-	for i := range t.stmts {
-		t.bytes += size(&t.stmts[i])
-	}
 }
 
 // journalTx makes the record's content.
@@ -255,7 +253,7 @@ func (s *session) journalTx(t *tx) *journal.Tx {
 	return &journal.Tx{
 		Marker: t.marker, Start: t.start, End: s.srv.o.Now(),
 		User: s.user, Database: s.database, Application: s.applicationName(), Client: s.client, Session: s.id,
-		XID: t.xid, Relations: t.state.Relations, Statements: t.stmts,
+		Backend: s.backend, XID: t.xid, Relations: t.state.Relations, Statements: t.stmts,
 	}
 }
 
@@ -267,16 +265,15 @@ func (s *session) attempt(t *tx, o journal.Outcome) {
 	jt := s.journalTx(t)
 	if o != journal.OutcomeCommitted {
 		for i := range jt.Statements {
-			jt.Statements[i].RolledBack = jt.Statements[i].SQLState == ""
+			st := &jt.Statements[i]
+			st.RolledBack = st.SQLState == "" && !st.NotExecuted
 		}
 	}
-	if err := s.srv.o.Journal.Attempt(jt, o); err != nil {
-		s.srv.o.Logger.Error("cannot record an attempt", "session", s.id, "err", err)
-	}
+	s.srv.trail.attempt(jt, o)
 }
 
 // abandon is called when the session ends: what was open is rolled back by the server.
-func (s *session) abandon(error) {
+func (s *session) abandon() {
 	if s.tx != nil {
 		s.attempt(s.tx, journal.OutcomeAborted)
 		s.end(false)

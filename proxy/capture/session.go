@@ -107,6 +107,8 @@ func (s *Session) Plan(ctx context.Context, st *parser.Statement) (*Plan, error)
 type who struct {
 	PID      int32             `json:"pid"`
 	Role     string            `json:"role"`
+	Login    string            `json:"login"`
+	SetRole  string            `json:"setrole"`
 	RoleOID  uint32            `json:"roleoid"`
 	Path     []string          `json:"path"`
 	Temp     string            `json:"temp"`
@@ -119,6 +121,7 @@ type who struct {
 
 // Function names are qualified, because the client's search_path may put its own before pg_catalog's.
 const whoQuery = `SELECT pg_catalog.convert_to(pg_catalog.json_build_object('pid', pg_catalog.pg_backend_pid(), 'role', current_user,
+'login', session_user, 'setrole', pg_catalog.current_setting('role'),
 'roleoid', (SELECT r.oid::bigint FROM pg_catalog.pg_roles r WHERE r.rolname = current_user), 'path', pg_catalog.current_schemas(true),
 'temp', (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid = pg_catalog.pg_my_temp_schema()),
 'temps', (SELECT pg_catalog.json_object_agg(c.relname, c.oid::bigint) FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.pg_my_temp_schema()
@@ -140,6 +143,22 @@ func (s *Session) learn(ctx context.Context) (*who, error) {
 	w.transcode = transcoding(w.Encoding)
 	s.who = w
 	return w, nil
+}
+
+// Identity is as whom the session works now.
+type Identity struct {
+	Role        string // current_user
+	SessionUser string
+	SetRole     string // the setting "role": "none", or what SET ROLE has named
+	Backend     int32  // process id of the server
+}
+
+// Identity tells as whom the session works; false if that is not known now.
+func (s *Session) Identity() (Identity, bool) {
+	if s.who == nil {
+		return Identity{}, false
+	}
+	return Identity{Role: s.who.Role, SessionUser: s.who.Login, SetRole: s.who.SetRole, Backend: s.who.PID}, true
 }
 
 // target is what a name means to a session.

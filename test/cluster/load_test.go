@@ -124,6 +124,9 @@ func journalHolds(t *testing.T, n *harness.Node, counts map[string]int) {
 		}
 		seen[x.ID()] = true
 		for _, s := range x.Statements {
+			if s.RolledBack {
+				continue
+			}
 			for _, row := range s.Rows {
 				if row.Table == "pgbench_history" && row.Op == "I" && x.Outcome == "committed" {
 					found[x.Origin]++

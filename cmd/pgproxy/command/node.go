@@ -54,6 +54,7 @@ type node struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 	taking atomic.Bool
+	noted  bool // the node's start stands in the journal
 }
 
 // run runs a part of the node until close; its end before that is a failure of the node.
@@ -111,8 +112,12 @@ func (n *node) watchJournal(ctx context.Context) error {
 	wake, stop := n.journal.Watch()
 	defer stop()
 	for {
-		if err := n.journal.Err(); err != nil {
+		if err := n.journal.Err(); err != nil && n.set.AuditFailure != config.FailContinue {
 			return err
+		} else if err != nil {
+			n.log.Error("the journal has failed: writes are neither recorded nor replicated until the next start", "error", err)
+			<-ctx.Done()
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -156,7 +161,12 @@ func (n *node) makeRooms(context.Context) error {
 	if n.forwarder, err = forward.New(o); err != nil {
 		return admin.Fail(admin.ExitUsage, "", "%w", err)
 	}
+	policy, err := n.set.AuditPolicy()
+	if err != nil {
+		return admin.Fail(admin.ExitUsage, "", "%w", err)
+	}
 	n.server = proxy.New(proxy.Options{
+		Audit: policy, Failure: n.auditFailure(), Broken: n.broken,
 		Dial: n.upstream.dial, Connect: n.upstream.connect, Journal: n.journal, Parser: parser.New(parser.Options{}),
 		Certificate: n.certificate, TLSMode: tlsModes[n.set.TLSMode],
 		Capturer: n.capturer, Logger: n.room("proxy"), Now: n.c.Now, Rand: rand.Reader, Fault: fault, Writable: n.writable,
@@ -238,6 +248,7 @@ func (n *node) takeClients(context.Context) error {
 	for _, l := range n.listeners {
 		n.run("clients on "+l.Addr().String(), func(context.Context) error { return n.server.Serve(l) })
 	}
+	n.noteStart()
 	n.taking.Store(true)
 	n.state.Store("running")
 	return nil
@@ -252,6 +263,7 @@ func (n *node) close() {
 		if err := n.server.Shutdown(ctx); err != nil {
 			n.log.Warn("clients were cut off", "reason", err)
 		}
+		n.noteStop()
 		cancel()
 	}
 	for _, l := range n.listeners {

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"pgproxy/audit"
+)
 
 // Config is everything `pgproxy serve` can be told.
 type Config struct {
@@ -19,6 +23,12 @@ type Config struct {
 	PeerCert     string
 	PeerKey      string
 	PeerInsecure bool
+
+	AuditClass   []string // what is recorded, beside what is replicated; see audit.PolicySettings
+	AuditInclude []string
+	AuditExclude []string
+	AuditMask    []string
+	AuditFailure string // fail_operation, continue, shutdown
 
 	WaitUpstream    bool // wait for the database instead of failing at start
 	JournalSync     bool
@@ -44,11 +54,23 @@ const (
 	DefaultShutdownTimeout = 10 * time.Second
 )
 
+// The values of audit-failure.
+const (
+	FailOperation = "fail_operation"
+	FailContinue  = "continue"
+	FailShutdown  = "shutdown"
+)
+
+// AuditPolicy gives the audit policy; Validate has found it right.
+func (c *Config) AuditPolicy() (*audit.Policy, error) {
+	return audit.NewPolicy(audit.PolicySettings{Classes: c.AuditClass, Include: c.AuditInclude, Exclude: c.AuditExclude, Mask: c.AuditMask})
+}
+
 // Default gives the settings of which nothing was said.
 func Default() *Config {
 	return &Config{
 		Listen: []string{DefaultListen}, TLSMode: "allow", JournalSync: true, JournalMax: DefaultJournalMax, JournalSegment: DefaultJournalSegment,
 		TransactionMax: DefaultTransactionMax, MaxClients: DefaultMaxClients, ShutdownTimeout: DefaultShutdownTimeout,
-		LogLevel: "info", LogFormat: "auto",
+		LogLevel: "info", LogFormat: "auto", AuditClass: audit.DefaultClasses(), AuditFailure: FailOperation,
 	}
 }

@@ -63,6 +63,12 @@ func (c *Config) Validate() error {
 	if c.ShutdownTimeout < 0 {
 		bad("--shutdown-timeout is negative")
 	}
+	if _, err := c.AuditPolicy(); err != nil {
+		bad("--audit-class, --audit-include, --audit-exclude, --audit-mask: %w", err)
+	}
+	if !oneOf(c.AuditFailure, FailOperation, FailContinue, FailShutdown) {
+		bad("--audit-failure %q is none of %s, %s, %s", c.AuditFailure, FailOperation, FailContinue, FailShutdown)
+	}
 	if !oneOf(c.LogLevel, "debug", "info", "warn", "error") {
 		bad("--log-level %q is none of debug, info, warn, error", c.LogLevel)
 	}

@@ -1,0 +1,283 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+
+	"pgproxy/audit"
+	"pgproxy/journal"
+	"pgproxy/parser"
+)
+
+// origin is how a statement came: what only the moment of its execution knows.
+type origin struct {
+	protocol         journal.Protocol
+	prepared, portal string
+	part, parts      uint32
+	role             string
+	source           journal.RoleSource
+	context          string
+}
+
+// from says how the statement about to run came.
+func (s *session) from(p journal.Protocol) origin {
+	o := origin{protocol: p, context: s.context.current()}
+	o.role, o.source = s.effectiveRole()
+	return o
+}
+
+// fromPortal says so for a portal.
+func (s *session) fromPortal(po *portal) origin {
+	o := s.from(journal.ProtocolExtended)
+	o.prepared, o.portal = po.ps.name, po.name
+	return o
+}
+
+// effectiveRole gives the role that a statement runs as, and how it is known.
+func (s *session) effectiveRole() (string, journal.RoleSource) {
+	id, ok := s.cap.Identity()
+	switch {
+	case !ok && s.roleMoved:
+		return "", journal.RoleUnknown
+	case !ok:
+		return s.user, journal.RoleAssumed
+	case id.SetRole != "" && id.SetRole != "none":
+		return id.Role, journal.RoleSet
+	case id.SessionUser != s.user:
+		return id.Role, journal.RoleSession
+	case id.Role == s.user:
+		return id.Role, journal.RoleLogin
+	}
+	return id.Role, journal.RoleDatabase
+}
+
+// noteRole notes that a statement may have changed the role in a way that only the database can tell.
+func (s *session) noteRole(st *parser.Statement) {
+	switch st.Setting {
+	case "role", "session_authorization", "all":
+		s.roleMoved = true
+	}
+	s.roleMoved = s.roleMoved || st.Class == parser.ClassOpaque || slices.ContainsFunc(st.Functions, func(n parser.Name) bool { return n.Name == "set_config" })
+}
+
+// describeStatement fills what the text itself and its coming say.
+func (s *session) describeStatement(out *journal.Statement, st *parser.Statement, o origin) {
+	out.Class = classOf(st)
+	out.Protocol, out.Prepared, out.Portal = o.protocol, o.prepared, o.portal
+	out.Part, out.Parts = o.part, o.parts
+	out.Role, out.RoleSource = o.role, o.source
+	out.Context = o.context
+	if st.Command == "" {
+		out.Query = parser.RedactUnread(st.Text)
+		if out.Query != st.Text {
+			out.Redacted |= journal.RedactedSecret
+		}
+		if o.protocol == journal.ProtocolCall {
+			out.Class = journal.ClassFunction
+		}
+		return
+	}
+	out.Command = st.Command
+	if out.Query = st.Redact(); len(st.Secrets) > 0 {
+		out.Redacted |= journal.RedactedSecret
+		hideParams(out)
+	}
+	if out.Context == "" {
+		out.Context = commentContext(st.Comment)
+	}
+	out.Objects = objectsOf(st)
+}
+
+// hideParams takes the values of parameters out: any of them may be the secret that the statement is about.
+func hideParams(out *journal.Statement) {
+	params := slices.Clone(out.Params)
+	for i := range params {
+		if k := params[i].Value.Kind; k == journal.ValueText || k == journal.ValueBinary {
+			params[i].Value = journal.Value{Kind: journal.ValueRedacted}
+		}
+	}
+	out.Params = params
+}
+
+// hideQuoted takes out of a server's message what it quotes: it may be part of a secret.
+func hideQuoted(message string) string {
+	var b strings.Builder
+	for {
+		i := strings.IndexAny(message, `"'`)
+		if i < 0 {
+			return b.String() + message
+		}
+		b.WriteString(message[:i] + `"***"`)
+		j := strings.LastIndexByte(message, message[i])
+		if j == i {
+			return b.String()
+		}
+		message = message[j+1:]
+	}
+}
+
+// applyPolicy takes out of a recorded statement what the policy does not want on the disk.
+func (s *session) applyPolicy(st *journal.Statement, original *parser.Statement) {
+	policy := s.srv.o.Audit
+	tables := tablesOf(st)
+	if policy.Masks(s.database, tables) {
+		st.Redacted |= journal.RedactedMask
+		if original != nil && original.Command != "" {
+			st.Query = original.RedactLiterals()
+		} else {
+			st.Query = "/* masked */"
+		}
+		st.Message = maskedMessage(st)
+		hideParams(st)
+	}
+	if !policy.Records(s.subject(st, tables)) {
+		st.Redacted |= journal.RedactedPolicy
+		st.Query, st.Params, st.Context = "", nil, ""
+	}
+}
+
+// maskedMessage keeps no server message: it may quote the values ("Key (iban)=(..) already exists").
+func maskedMessage(st *journal.Statement) string {
+	if st.Message == "" {
+		return ""
+	}
+	return "(masked)"
+}
+
+// subject is a statement as a policy sees it.
+func (s *session) subject(st *journal.Statement, tables []string) *audit.Subject {
+	return &audit.Subject{Class: st.Class.String(), User: s.user, Role: st.Role, Database: s.database, Application: s.applicationName(),
+		Client: journal.Host(s.client), Tables: tables}
+}
+
+// tablesOf lists the tables that a statement names or changes.
+func tablesOf(st *journal.Statement) []string {
+	tables := slices.Clone(st.Tables)
+	for _, o := range st.Objects {
+		if o.Type == "table" || o.Type == "relation" {
+			tables = append(tables, o.Name)
+		}
+	}
+	slices.Sort(tables)
+	return slices.Compact(tables)
+}
+
+// classOf gives pgAudit's class of a statement.
+func classOf(st *parser.Statement) journal.Class {
+	switch st.Class {
+	case parser.ClassRead:
+		switch st.Command {
+		case "SHOW", "FETCH", "EXPLAIN":
+			return journal.ClassMisc
+		}
+		return journal.ClassRead
+	case parser.ClassWrite, parser.ClassCopyFrom, parser.ClassTruncate:
+		return journal.ClassWrite
+	case parser.ClassDDL:
+		if roleCommand(st.Command) {
+			return journal.ClassRole
+		}
+		return journal.ClassDDL
+	case parser.ClassTransaction:
+		if st.Command == "SET" {
+			return journal.ClassMiscSet
+		}
+	case parser.ClassSession:
+		if st.Command == "SET" || st.Command == "RESET" {
+			return journal.ClassMiscSet
+		}
+	case parser.ClassOpaque:
+		return opaqueClass(st)
+	case parser.ClassMaintenance:
+		if st.Command == "CLUSTER" || st.Command == "ALTER SYSTEM" {
+			return journal.ClassDDL
+		}
+	case parser.ClassPrepare:
+		if st.Command == "PREPARE" {
+			return journal.ClassRead
+		}
+	case parser.ClassCursor:
+		if st.Command == "DECLARE CURSOR" {
+			return journal.ClassRead
+		}
+	}
+	return journal.ClassMisc
+}
+
+func opaqueClass(st *parser.Statement) journal.Class {
+	switch st.Command {
+	case "":
+		return journal.ClassUnknown
+	case "DO", "CALL":
+		return journal.ClassFunction
+	case "REFRESH MATERIALIZED VIEW":
+		return journal.ClassDDL
+	case "COPY":
+		return journal.ClassRead
+	}
+	return journal.ClassMisc
+}
+
+// roleCommand reports whether a command is about roles and rights.
+func roleCommand(command string) bool {
+	switch command {
+	case "GRANT", "REVOKE", "GRANT ROLE", "REVOKE ROLE", "CREATE ROLE", "ALTER ROLE", "DROP ROLE", "ALTER DEFAULT PRIVILEGES",
+		"REASSIGN OWNED", "DROP OWNED":
+		return true
+	}
+	return false
+}
+
+// objectsOf lists what a statement names and is no row: what DDL is about, what a query asks, what it calls.
+func objectsOf(st *parser.Statement) []journal.Object {
+	var all []journal.Object
+	add := func(kind string, n parser.Name) {
+		o := journal.Object{Type: kind, Name: n.Name}
+		if n.Schema != "" {
+			o.Name = n.Schema + "." + n.Name
+		}
+		if n.Name != "" && !slices.Contains(all, o) && len(all) < maxObjects {
+			all = append(all, o)
+		}
+	}
+	kind := objectKind(st)
+	for i, n := range st.Objects {
+		if i == 0 && len(st.Objects) > 1 && ofTable(kind) {
+			add("table", n)
+			continue
+		}
+		add(kind, n)
+	}
+	for _, n := range st.Reads {
+		add("relation", n)
+	}
+	for _, n := range st.Functions {
+		add("function", n)
+	}
+	return all
+}
+
+// ofTable reports whether what is of this kind belongs to a table, which is named before it.
+func ofTable(kind string) bool {
+	return kind == "index" || kind == "trigger" || kind == "rule" || kind == "policy"
+}
+
+// maxObjects bounds the names of one statement.
+const maxObjects = 200
+
+// objectKind gives the type of what a statement is about, lower case, from its command: "table" of CREATE TABLE.
+func objectKind(st *parser.Statement) string {
+	verb, what, _ := strings.Cut(st.Command, " ")
+	switch verb {
+	case "CREATE", "ALTER", "DROP", "TRUNCATE", "REFRESH":
+	default:
+		return ""
+	}
+	switch what {
+	case "TABLE AS":
+		what = "TABLE"
+	case "OWNED", "DEFAULT PRIVILEGES":
+		return ""
+	}
+	return strings.ToLower(what)
+}
