@@ -29,6 +29,7 @@ type Applier struct {
 	followed  uint64            // own records up to here were searched for TRUNCATE
 	kept      uint64            // as far as the databases say
 	unkept    []*journal.Record // own ones with TRUNCATE that the databases do not say
+	settling  settling
 	counts    Counts
 	kick      chan struct{}
 
@@ -79,6 +80,7 @@ func (a *Applier) Prepare(ctx context.Context) error {
 	}
 	for _, d := range a.databases { // Run connects anew, under its own context
 		d.disconnect()
+		d.dirty = true // whoever wrote the positions
 	}
 	a.publish()
 	return nil
@@ -219,6 +221,7 @@ func (a *Applier) pass(ctx context.Context) (moved bool, err error) {
 			moved = true // look again
 		}
 	}
+	a.settle(ctx)
 	if err := a.keepFollowed(ctx); err != nil {
 		a.o.Logger.Warn("the place in the own stream is not kept", "error", err)
 	}

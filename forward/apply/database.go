@@ -47,6 +47,8 @@ type database struct {
 	endings   map[string][]*conflict.Change // TRUNCATEs by schema.table
 	endCount  int
 	positions journal.Vector // applied in this database, as committed
+	kept      journal.Vector // the positions as they were last synced
+	dirty     bool           // there may be commits that were not
 	histories histories
 	open      *commit // the COMMIT whose answer has not been read
 	wary      int     // so many records are applied one by one, after a batch failed at COMMIT

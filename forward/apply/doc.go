@@ -29,7 +29,9 @@
 //
 // The position (pgproxy.applied) moves in the transaction that writes the rows, so synchronous_commit is off for it: what
 // a crash takes away, it takes with its position, and the record is applied again. Commits are ordered in the WAL, also
-// between databases of one server, so the positions lose a suffix, never a hole.
+// between databases of one server, so the positions lose a suffix, never a hole. Options.Settle later a synced transaction
+// makes what was applied safe, and moves the positions of databases that nothing was for; where it fails because the server
+// went down, apply connects and looks at once, whether more records come or not (settle.go).
 //
 // While a transaction is open apply waits for nothing but the server, with a lock_timeout below deadlock_timeout. If an
 // own transaction with one of the rows is pending (sealed, not decided), apply rolls back and comes again. The index is

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB, major int, names ...string) *world {
-	w := &world{t: t, server: harness.Postgres(t, harness.Major(major))}
+	w := &world{t: t, server: harness.Postgres(t, harness.Major(major), harness.Setting("wal_writer_delay", "10s"))}
 	for _, n := range names {
 		w.node(n)
 	}
@@ -51,6 +52,8 @@ type node struct {
 	c     *pgx.Conn
 	fault func(string)
 	stop  func()
+	later atomic.Int64  // by how many nanoseconds apply's clock is ahead
+	calm  time.Duration // how long apply leaves what it did unsynced
 }
 
 var itemRel = journal.Relation{Schema: "public", Name: "item", Key: []int{0}, Columns: []journal.Column{
@@ -73,7 +76,7 @@ func (w *world) node(name string) *node {
 	if _, err := root.Exec(ctx, "CREATE DATABASE "+name); err != nil {
 		w.t.Fatal(err)
 	}
-	n := &node{w: w, name: name, dir: filepath.Join(w.t.TempDir(), name), fault: func(string) {}}
+	n := &node{w: w, name: name, dir: filepath.Join(w.t.TempDir(), name), fault: func(string) {}, calm: 20 * time.Millisecond}
 	if n.c, err = pgx.Connect(ctx, w.server.DSN(name)); err != nil {
 		w.t.Fatal(err)
 	}
@@ -98,6 +101,7 @@ func (n *node) open() {
 
 func (n *node) options() Options {
 	return Options{Journal: n.j, Retry: 10 * time.Millisecond, RetryMax: 200 * time.Millisecond, Fault: func(p string) { n.fault(p) },
+		Settle: n.calm, Now: func() time.Time { return time.Now().Add(time.Duration(n.later.Load())) },
 		Databases: func(context.Context) ([]string, error) { return []string{"app"}, nil },
 		Connect: func(ctx context.Context, database string) (*pgconn.PgConn, error) {
 			if database == "app" {

@@ -18,6 +18,8 @@ const (
 	// DefaultRetry and DefaultRetryMax bound the wait before a stopped stream is tried again.
 	DefaultRetry    = 100 * time.Millisecond
 	DefaultRetryMax = 5 * time.Second
+	// DefaultSettle is after how long what was applied is synced: so long a crash of the database can take it away.
+	DefaultSettle = 500 * time.Millisecond
 )
 
 // fetchBytes is how much is read from the journal at once.
@@ -46,6 +48,8 @@ type Options struct {
 	BatchRecords int
 	// Retry and RetryMax are the first and longest wait before a stopped stream is tried again; 0 are the defaults.
 	Retry, RetryMax time.Duration
+	// Settle is after how long what was applied is synced to the database's disk; 0 is DefaultSettle.
+	Settle time.Duration
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -75,6 +79,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.RetryMax == 0 {
 		o.RetryMax = DefaultRetryMax
+	}
+	if o.Settle == 0 {
+		o.Settle = DefaultSettle
 	}
 	return o, nil
 }

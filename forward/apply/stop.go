@@ -95,6 +95,9 @@ func (a *Applier) hurry() {
 // nextRetry gives a timer for the next try of whatever failed; nil if there is none.
 func (a *Applier) nextRetry() <-chan time.Time {
 	first := a.restride
+	if at := a.settling.at; first.IsZero() || !at.IsZero() && at.Before(first) {
+		first = at
+	}
 	for _, s := range a.stops {
 		if first.IsZero() || s.retry.Before(first) {
 			first = s.retry

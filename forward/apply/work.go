@@ -121,39 +121,6 @@ func (a *Applier) reach(ctx context.Context, d *database) error {
 	return nil
 }
 
-// putBack counts as not applied again what the database does not have any more: its commits are not synced, so a crash of
-// the server, while this process goes on, takes the last of them away.
-func (a *Applier) putBack(d *database) error {
-	for origin, seq := range a.o.Journal.Applied() {
-		if origin == a.own {
-			continue
-		}
-		for at := d.positions[origin] + 1; at <= seq; at++ {
-			rec, err := a.o.Journal.Record(journal.ID{Origin: origin, Seq: at})
-			if errors.Is(err, journal.ErrNotFound) {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("read record %s: %w", journal.ID{Origin: origin, Seq: at}, err)
-			}
-			if rec.Tx == nil || rec.Tx.Database != d.name {
-				continue
-			}
-			var lost []journal.ID
-			for ; at <= seq; at++ {
-				lost = append(lost, journal.ID{Origin: origin, Seq: at})
-			}
-			if err := a.o.Journal.Gate(func(g *journal.Gate) error {
-				g.UnmarkApplied(lost...)
-				return nil
-			}); err != nil {
-				return fmt.Errorf("count what the database lost as not applied: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
 // work applies the items of one database in order, together where that is right and one by one where it is not. It gives how
 // many are applied now.
 func (a *Applier) work(ctx context.Context, d *database, items []*item, blocked map[journal.NodeID]bool) (done int) {
@@ -245,6 +212,7 @@ func (a *Applier) answered(d *database) error {
 		for _, id := range c.records {
 			d.positions[id.Origin] = max(d.positions[id.Origin], id.Seq)
 		}
+		d.dirty = true
 		a.counts.Records += int64(len(c.records))
 		if len(c.records) > 1 {
 			a.counts.Batches++
