@@ -100,7 +100,7 @@ func (s *session) executeAlone(po *portal, rows int32) error {
 	if err != nil {
 		return s.refuse(err)
 	}
-	err = s.executeRun(po, rows)
+	err = s.executeRun(po, rows, s.sendFlush)
 	s.concludeAlone(intent, po.ps.st, err)
 	var f *failure
 	switch {

@@ -26,17 +26,24 @@ func (s *session) executeControl(po *portal) error {
 	if s.q.state().failed || s.tx == nil {
 		return s.executeFailed(po, 0)
 	}
-	r, err := s.control(po.ps.st, s.commitOf(po))
+	last, ahead := s.sendFlush, s.tx.explicit && s.syncAhead()
+	if ahead {
+		last = s.sendSyncAhead
+	}
+	r, err := s.control(po.ps.st, s.commitOf(po, last))
 	if r == nil && err != nil {
 		return err
 	}
 	if err != nil {
 		s.tell(err)
 		s.skipping = true
-		return nil
+	} else {
+		s.noteBlock(po.ps.st)
+		s.answer(r)
 	}
-	s.noteBlock(po.ps.st)
-	s.answer(r)
+	if ahead {
+		return s.endAhead(nil)
+	}
 	return nil
 }
 

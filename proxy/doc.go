@@ -18,8 +18,8 @@
 // What breaks in between is left to the Resolver (recover.go), which is exact.
 //
 // Where to read: server.go, hello.go and login.go (first packets, TLS, authentication), session.go; front.go and backend.go
-// are the two goroutines, queue.go lies between them; extended.go and execute.go are the extended protocol, simple.go and
-// play.go simple Query strings, text.go how texts are written, control.go BEGIN, COMMIT and friends; names.go PREPARE and
+// are the two goroutines, queue.go lies between them; extended.go, execute.go and ahead.go are the extended protocol, simple.go
+// and play.go simple Query strings, text.go how texts are written, control.go BEGIN, COMMIT and friends; names.go PREPARE and
 // DEALLOCATE; tx.go collects, record.go commits, alone.go runs what refuses a block, recover.go and catalogue.go settle what
 // is in doubt, prune.go deletes old markers; inject.go runs pgproxy's own queries in the client's session; pgerror.go says
 // what a client is told.

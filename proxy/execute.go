@@ -82,35 +82,36 @@ func (s *session) executeHeld(po *portal, rows int32) error {
 	if po.ps.plan.OwnRows {
 		rows = 0
 	}
-	err = s.executeRun(po, rows)
-	if err == nil && po.run.ended == 's' {
-		t.pending = append(t.pending, po)
-		s.answer(po.run)
-		return nil
+	if t.explicit && copiesNothing(po.ps.st) && s.syncAhead() {
+		err := s.executeRun(po, rows, s.sendSyncAhead)
+		return s.endAhead(s.executed(t, po, err))
 	}
-	if err == nil {
-		err = s.finish(t, po.run)
-		if err != nil {
-			return s.refuse(err)
-		}
-		s.answer(po.run)
-		return nil
-	}
-	return s.executeError(t, po, err)
+	return s.executed(t, po, s.executeRun(po, rows, s.sendFlush))
 }
 
-// executeRun sends Execute and waits.
-func (s *session) executeRun(po *portal, rows int32) error {
+// executed completes a held statement whose Execute has ended with err.
+func (s *session) executed(t *tx, po *portal, err error) error {
+	if err != nil {
+		return s.executeError(t, po, err)
+	}
+	if po.run.ended == 's' {
+		t.pending = append(t.pending, po)
+	} else if err := s.finish(t, po.run); err != nil {
+		return s.refuse(err)
+	}
+	s.answer(po.run)
+	return nil
+}
+
+// executeRun sends Execute, and what makes the server answer it, and waits.
+func (s *session) executeRun(po *portal, rows int32, last func() uint64) error {
 	po.run.ended = 0
-	seq := s.q.push(owed{kind: 'E', run: po.run, shape: shapeOf(po.ps.plan), ps: nil})
+	s.q.push(owed{kind: 'E', run: po.run, shape: shapeOf(po.ps.plan), ps: nil})
 	_ = s.bw.Execute(po.name, rows) // sticks
 	if s.tx != nil {
-		if s.askXID(s.tx, po.ps.st); s.tx.ask != nil {
-			seq = s.q.state().pushed
-		}
+		s.askXID(s.tx, po.ps.st)
 	}
-	_ = s.bw.Empty('H')
-	err := s.collect(seq, po.run, false)
+	err := s.collect(last(), po.run, false)
 	if s.tx != nil {
 		s.tx.takeXID()
 	}

@@ -201,14 +201,13 @@ func (s *session) lost(_ *tx, intent *journal.Intent, err error) (outcome, error
 	return outcomeLost, err
 }
 
-// commitOf sends the client's own COMMIT: an Execute of its portal.
-func (s *session) commitOf(po *portal) func() (uint64, *run) {
+// commitOf sends the client's own transaction control: an Execute of its portal, and what makes the server answer it.
+func (s *session) commitOf(po *portal, last func() uint64) func() (uint64, *run) {
 	return func() (uint64, *run) {
 		r := &run{st: po.ps.st, start: s.srv.o.Now()}
-		seq := s.q.push(owed{kind: 'E', run: r})
+		s.q.push(owed{kind: 'E', run: r})
 		_ = s.bw.Execute(po.name, 0) // sticks
-		_ = s.bw.Empty('H')
 		po.run = r
-		return seq, r
+		return last(), r
 	}
 }

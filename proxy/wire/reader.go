@@ -52,6 +52,9 @@ func (r *Reader) Buffered() int { return r.w - r.r }
 // Ready reports whether Next will find a whole header without reading.
 func (r *Reader) Ready() bool { return r.w-r.r-r.left >= headerSize }
 
+// NextIs reports whether the header of the frame behind the current one is here already, and of type typ.
+func (r *Reader) NextIs(typ byte) bool { return r.Ready() && r.buf[r.r+r.left] == typ }
+
 // fill reads until at least n bytes are unread in the buffer (n at most BufferSize, counted from r.r).
 func (r *Reader) fill(n int) error {
 	for r.w-r.r < n {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -134,6 +136,20 @@ func TestLongPath(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, SocketName)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestProfilesAreOnTheSocket(t *testing.T) {
+	c := start(t, &fakeNode{}, t.TempDir())
+	for _, path := range []string{"heap?debug=1", "cmdline", "goroutine?debug=1"} {
+		res, err := c.http.Get("http://node/debug/pprof/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if res.Body.Close(); err != nil || res.StatusCode != http.StatusOK || len(body) == 0 {
+			t.Errorf("%s: status %d, %d bytes, %v", path, res.StatusCode, len(body), err)
+		}
 	}
 }
 

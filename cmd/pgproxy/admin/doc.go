@@ -11,6 +11,8 @@
 //	POST /v1/audit              stream: what audit.Answer gives to the audit.Question in the body
 //	POST /v1/drain?peer=&timeout=     stream of DrainProgress
 //	POST /v1/verify?database=&table=  stream of VerifyProgress
+//	GET  /debug/pprof/...       profiles of the process, as net/http/pprof gives them (`make profile`); they are offered here
+//	                            only, because they tell what it is doing
 //
 // A stream is one JSON object a line, each a Line: an item, or the error or the end that closes it. A stream without such a
 // last line was cut off. Streams are produced and read as they go; neither side holds one in memory.

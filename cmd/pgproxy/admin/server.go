@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 	"time"
 
@@ -45,6 +46,10 @@ func NewServer(node Node, now func() time.Time) *Server {
 	m.HandleFunc("POST /v1/audit", s.audit)
 	m.HandleFunc("POST /v1/drain", s.drain)
 	m.HandleFunc("POST /v1/verify", s.verify)
+	m.HandleFunc("GET /debug/pprof/", pprof.Index)
+	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	m.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	s.http = &http.Server{Handler: m, ReadHeaderTimeout: headerTimeout}
 	return s
 }
