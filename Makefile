@@ -62,9 +62,12 @@ load: setup ## pgbench on three nodes at once, 30 s a mode, a link down in the m
 soak: setup ## crash rounds for hours: ROUNDS=2000
 	PGPROXY_ROUNDS=$${PGPROXY_ROUNDS:-2000} $(GO) test -count=1 -timeout 24h -v -run 'TestCrash' ./test/cluster/...
 
-bench: ## direct : PgBouncer : pgproxy, as a table
+bench: ## direct : PgBouncer : pgproxy, drain, memory; BENCH=-quick for a look
 	@test/setup.sh bench
 	$(GO) run ./test/bench $(BENCH)
+
+profile: setup ## where a proxy's time goes under pgbench; profiles in bin/profiles
+	$(GO) run ./test/bench -only profile $(BENCH)
 
 drivers: setup ## pgx's and lib/pq's own tests, direct and through the proxy
 	$(REAL) -v ./test/drivers/...
@@ -78,4 +81,4 @@ tidy: ## the rules of the house
 clean: ## remove what was built (not the downloads in .cache)
 	rm -rf bin
 
-.PHONY: help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench drivers lint tidy clean
+.PHONY: help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench profile drivers lint tidy clean

@@ -59,6 +59,8 @@ type Options struct {
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Connect opens a session in this node's database server, for verify; database "" is any one.
 	Connect func(ctx context.Context, database string) (*pgconn.PgConn, error)
+	// Excluded reports tables whose rows are not replicated, by choice: verify leaves them out. nil: none.
+	Excluded func(schema, table string) bool
 	// Behind is called when a peer has own records of this node, up to seq, that the journal lacks. Writes have to be
 	// refused until they are back, which WritableErr sees to. May be nil.
 	Behind func(seq uint64)

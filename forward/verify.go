@@ -242,6 +242,9 @@ func (v *verifier) database(ctx context.Context, db string) (seen, goOn bool) {
 		byName[i] = map[string]*peerpb.Table{}
 		for _, t := range a.Tables {
 			full := t.Schema + "." + t.Name
+			if v.f.o.Excluded != nil && v.f.o.Excluded(t.Schema, t.Name) {
+				continue
+			}
 			if v.o.Table == "" || v.o.Table == t.Name || v.o.Table == full {
 				id := quote(t.Schema) + "." + quote(t.Name)
 				byName[i][id] = t

@@ -127,6 +127,21 @@ func TestVerifyEqual(t *testing.T) {
 	}
 }
 
+func TestVerifyLeavesOutExcludedTables(t *testing.T) {
+	a, _, pa, _ := verifyPair(t)
+	execute(t, pa, "shop", "DELETE FROM empty; INSERT INTO plain (id) VALUES (99)")
+	a.f.o.Excluded = func(schema, table string) bool { return schema == "public" && table == "plain" }
+	got := verify(t, a, VerifyOptions{})
+	if _, ok := got["public.plain"]; ok || len(got) != 7 {
+		t.Errorf("compared %d tables: %v", len(got), got)
+	}
+	for name, r := range got {
+		if !r.Equal() {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
 func TestVerifyDifferent(t *testing.T) {
 	a, _, pa, pb := verifyPair(t)
 	execute(t, pb, "shop", `UPDATE plain SET f = f + 1e-15 WHERE id = 7; DELETE FROM plain WHERE id = 9; INSERT INTO plain (id) VALUES (1000);

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -31,9 +32,9 @@ func TestFlights(t *testing.T) {
 			var flights atomic.Int64
 			r := newRig(t, pg, func(r *rig) {
 				dial := r.options.Dial
-				r.options.Dial = func(ctx context.Context) (net.Conn, error) {
-					c, err := dial(ctx)
-					return countedConn{c, &flights}, err
+				r.options.Dial = func(ctx context.Context) (net.Conn, *tls.Config, error) {
+					c, config, err := dial(ctx)
+					return countedConn{c, &flights}, config, err
 				}
 			})
 			c := r.client("postgres").PgConn()

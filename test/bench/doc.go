@@ -2,11 +2,14 @@
 //
 //	pgbench -> PostgreSQL                          direct
 //	pgbench -> PgBouncer (session pool) -> PostgreSQL
-//	pgbench -> pgproxy -> PostgreSQL               with a journal that syncs, and with one that does not
+//	pgbench -> pgproxy -> PostgreSQL               as it is; with pgbench's tables excluded, so that writes are only relayed
+//	                                               (not held, not captured, not journaled); and with a journal that does not sync
 //
-// Runs alternate between them and are repeated; a cell is the median, and its ratio to direct. All databases sync to the disk.
-// Then: how fast a peer catches up with queued transactions, next to PostgreSQL's logical replication with the same load;
-// the journal's commit latency and group size; and the memory that was held.
+// Runs alternate between them and are repeated; a cell is the median with the least and the greatest, its ratios to direct and
+// to PgBouncer are taken in each round, and the processor time of what stands in between is told beside it, which a busy
+// machine disturbs least. All databases sync to the disk. Then: the memory of idle connections; the journal's commit latency and
+// group size; how fast a peer catches up with queued transactions, next to PostgreSQL's logical replication with the same load.
 //
-//	go run ./test/bench [-seconds 3] [-rounds 3] [-queued 100000] [-only pgbench,journal,drain]
+//	go run ./test/bench [-quick] [-seconds 3] [-rounds 3] [-queued 100000] [-only pgbench,idle,journal,drain]
+//	go run ./test/bench -only profile      CPU, heap and allocation profiles of a proxy under each load, in bin/profiles
 package main

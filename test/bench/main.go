@@ -12,11 +12,20 @@ import (
 
 // options are the command line's.
 type options struct {
-	seconds int
-	rounds  int
-	queued  int
-	scale   int
-	only    string
+	seconds        int
+	rounds         int
+	queued         int
+	scale          int
+	idle           int
+	only           string
+	quick          bool
+	profiles       string
+	profileSeconds int
+}
+
+// quick makes a run of about two minutes, whose figures say whether something is badly wrong and no more.
+func (o *options) shorten() {
+	o.seconds, o.queued, o.scale, o.idle = 1, 8000, 1, 50
 }
 
 func main() {
@@ -25,18 +34,26 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "runs for each cell; the median counts")
 	flag.IntVar(&o.queued, "queued", 100000, "transactions that wait for the peer in the drain test")
 	flag.IntVar(&o.scale, "scale", 10, "pgbench's scale")
-	flag.StringVar(&o.only, "only", "pgbench,journal,drain", "parts to run")
+	flag.IntVar(&o.idle, "idle", 200, "connections that do nothing, for what one costs in memory")
+	flag.BoolVar(&o.quick, "quick", false, "short runs and small loads, whatever else is said")
+	flag.StringVar(&o.only, "only", "pgbench,idle,journal,drain", "parts to run; profile is one more")
+	flag.StringVar(&o.profiles, "profiles", "bin/profiles", "folder for the part profile")
+	flag.IntVar(&o.profileSeconds, "profile-seconds", 10, "length of one profile")
 	flag.Parse()
+	if o.quick {
+		o.shorten()
+	}
 	r := &run{name: "bench"}
 	ok := r.do(func() {
-		if strings.Contains(o.only, "pgbench") {
-			compare(r, o)
-		}
-		if strings.Contains(o.only, "journal") {
-			commits(r, o)
-		}
-		if strings.Contains(o.only, "drain") {
-			drain(r, o)
+		for _, part := range []struct {
+			name string
+			run  func(*run, options)
+		}{{"pgbench", compare}, {"idle", idle}, {"journal", commits}, {"drain", drain}, {"profile", profile}} {
+			if strings.Contains(o.only, part.name) {
+				begin := time.Now()
+				part.run(r, o)
+				r.Logf("(%s took %.0f s)", part.name, took(begin))
+			}
 		}
 	})
 	if !ok {

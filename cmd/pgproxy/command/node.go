@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -137,6 +138,11 @@ func (n *node) openAdmin(context.Context) error {
 	return nil
 }
 
+// excluded reports tables whose rows stay on this node by choice.
+func (n *node) excluded(schema, table string) bool {
+	return slices.Contains(n.set.ExcludeTables, schema+"."+table)
+}
+
 // makeRooms makes the rooms; nothing in them runs yet.
 func (n *node) makeRooms(context.Context) error {
 	fault := faultPoints(&n.c.Environment)
@@ -144,14 +150,15 @@ func (n *node) makeRooms(context.Context) error {
 		id := n.journal.Identity()
 		return id.Number, !id.Cluster.IsZero()
 	}
-	n.capturer = capture.New(capture.Options{Connect: n.upstream.connect, Number: number, Rand: rand.Reader, Logger: n.room("capture")})
+	n.capturer = capture.New(capture.Options{Connect: n.upstream.connect, Number: number, Rand: rand.Reader, Logger: n.room("capture"),
+		Excluded: func(_, schema, table string) bool { return n.excluded(schema, table) }})
 	var err error
 	if n.applier, err = apply.New(apply.Options{Journal: n.journal, Connect: n.upstream.connect, Databases: n.upstream.databases,
 		Now: n.c.Now, Rand: randomFraction, Logger: n.room("apply"), Fault: fault}); err != nil {
 		return admin.Fail(admin.ExitError, "", "%w", err)
 	}
 	o := forward.Options{Journal: n.journal, Node: n.set.Node, Listener: n.peerListener, Insecure: n.set.PeerInsecure, Connect: n.upstream.connect,
-		Rand: rand.Reader, Now: n.c.Now, Logger: n.log, Fault: fault}
+		Rand: rand.Reader, Now: n.c.Now, Logger: n.log, Fault: fault, Excluded: n.excluded}
 	for _, p := range n.set.PeerList() {
 		o.Peers = append(o.Peers, forward.Peer{Name: p.Name, Addr: p.Addr})
 	}

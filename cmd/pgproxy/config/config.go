@@ -30,6 +30,9 @@ type Config struct {
 	AuditMask    []string
 	AuditFailure string // fail_operation, continue, shutdown
 
+	// ExcludeTables are tables, as schema.table, whose rows stay on this node: writes to them are neither journaled nor sent.
+	ExcludeTables []string
+
 	WaitUpstream    bool // wait for the database instead of failing at start
 	JournalSync     bool
 	JournalMax      Size

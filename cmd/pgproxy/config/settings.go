@@ -24,6 +24,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&c.AuditExclude, "audit-exclude", c.AuditExclude, "`rule` for what is not recorded; of replicated writes the text and the parameters; repeatable")
 	fs.StringArrayVar(&c.AuditMask, "audit-mask", c.AuditMask, "`column` that is not shown: [database/]schema.table.column=mask, =hash or =omit; repeatable")
 	fs.StringVar(&c.AuditFailure, "audit-failure", c.AuditFailure, "when the journal takes no record: fail_operation refuses the write, continue lets it happen unrecorded and unreplicated, shutdown ends the node")
+	fs.StringArrayVar(&c.ExcludeTables, "exclude-table", c.ExcludeTables, "`schema.table` whose rows stay on this node, in every database; repeatable")
 	fs.BoolVar(&c.WaitUpstream, "wait-upstream", c.WaitUpstream, "if the database is not reachable at start, wait for it instead of failing")
 	fs.BoolVar(&c.JournalSync, "journal-sync", c.JournalSync, "sync the journal before a commit is acknowledged; without it a power cut can lose acknowledged writes")
 	fs.Var(&c.JournalMax, "journal-max", "disk budget of the journal; past it writes are refused; 0 is no limit but the disk")

@@ -47,6 +47,11 @@ func (c *Config) Validate() error {
 	} else if c.TLSMode == "require" && c.TLSCert == "" {
 		bad("--tls-mode require needs --tls-cert and --tls-key")
 	}
+	for _, t := range c.ExcludeTables {
+		if schema, name, ok := strings.Cut(t, "."); !ok || schema == "" || name == "" {
+			bad("--exclude-table %q is not schema.table", t)
+		}
+	}
 	p = append(p, c.validatePeers()...)
 	if c.MaxClients < 1 {
 		bad("--max-clients %d: at least 1", c.MaxClients)

@@ -45,6 +45,7 @@ func TestInvalid(t *testing.T) {
 		"--tls-key are needed together":  func(c *Config) { c.TLSCert = "x" },
 		"--tls-mode \"maybe\"":           func(c *Config) { c.TLSMode = "maybe" },
 		"--tls-mode require needs":       func(c *Config) { c.TLSMode = "require" },
+		"is not schema.table":            func(c *Config) { c.ExcludeTables = []string{"t"} },
 		"--max-clients 0":                func(c *Config) { c.MaxClients = 0 },
 		"--journal-segment 1":            func(c *Config) { c.JournalSegment = 1 },
 		"at least two segments":          func(c *Config) { c.JournalMax = MiB },
