@@ -268,7 +268,11 @@ func (t *tx) changeNote(a string, b, to int) *tx {
 		return t
 	}
 	t.n.exec("UPDATE note SET b = $3 WHERE ctid = (SELECT ctid FROM note WHERE a = $1 AND b = $2 LIMIT 1)", a, b, to)
-	return t.change(1, 'U', noteRow(a, b), noteRow(a, to), []int{1}, nil)
+	set := []int{1}
+	if to == b {
+		set = nil // assigned, and not changed
+	}
+	return t.change(1, 'U', noteRow(a, b), noteRow(a, to), set, nil)
 }
 
 func (t *tx) ddl(sql string, tables ...string) *tx {

@@ -221,12 +221,16 @@ func (t *table) where(w *writer, rel *journal.Relation, row []journal.Value) err
 	return nil
 }
 
-// takeOne deletes one row that equals the image, or, with after, sets columns of it.
+// takeOne deletes one row that equals the image, or, with after, sets columns of it; it only locks that row if there is
+// nothing to set.
 func (t *table) takeOne(f *flight, rel *journal.Relation, image, after []journal.Value, set []int) (*step, error) {
 	w := &writer{}
-	if len(set) == 0 {
+	switch {
+	case after == nil:
 		w.s("DELETE FROM ", t.only())
-	} else {
+	case len(set) == 0:
+		w.s("SELECT FROM ", t.only())
+	default:
 		w.s("UPDATE ", t.only())
 		sep := " SET "
 		for _, i := range set {

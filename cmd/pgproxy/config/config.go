@@ -69,6 +69,9 @@ func (c *Config) AuditPolicy() (*audit.Policy, error) {
 	return audit.NewPolicy(audit.PolicySettings{Classes: c.AuditClass, Include: c.AuditInclude, Exclude: c.AuditExclude, Mask: c.AuditMask})
 }
 
+// MinJournalSegment is the smallest size of a journal file; smaller ones would hold little but their own overhead.
+const MinJournalSegment = 64 * KiB
+
 // Default gives the settings of which nothing was said.
 func Default() *Config {
 	return &Config{

@@ -56,8 +56,8 @@ func (c *Config) Validate() error {
 	if c.MaxClients < 1 {
 		bad("--max-clients %d: at least 1", c.MaxClients)
 	}
-	if c.JournalSegment < MiB {
-		bad("--journal-segment %s: at least 1MB", c.JournalSegment.String())
+	if least := MinJournalSegment; c.JournalSegment < least {
+		bad("--journal-segment %s: at least %s", c.JournalSegment.String(), least.String())
 	}
 	if c.JournalMax != 0 && c.JournalMax < 2*c.JournalSegment {
 		bad("--journal-max %s: at least two segments of %s", c.JournalMax.String(), c.JournalSegment.String())
