@@ -12,6 +12,7 @@ func (s *Statement) secrets() {
 	for t, ok := sc.next(); ok; t, ok = sc.next() {
 		f.tokens = append(f.tokens, t)
 	}
+	s.SecretCall = s.SecretCall || callsSecret(s.Text, f.tokens)
 	f.contents()
 	f.calls()
 	switch s.Command {

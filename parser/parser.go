@@ -172,6 +172,7 @@ func (p *Parser) piece(s *Script, r *reader, tokens []token) (hit bool, err erro
 	st.place(s.Text, found.marks[0], 0, func(i int) token { return tokens[k.origin[i]] })
 	st.MaxParam = k.maxParam
 	st.OldAlias, st.NewAlias = k.oldAlias, k.newAlias
+	st.SecretCall = found.secret
 	if found.secret || r.secret {
 		st.secrets()
 	}

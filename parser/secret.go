@@ -164,7 +164,20 @@ func callsSecret(text string, tokens []token) bool {
 // secretCall reports whether the token at i is the name of such a function.
 func secretCall(text string, tokens []token, i int) bool {
 	t := tokens[i]
-	return (t.kind == kindWord || t.kind == kindQuoted) && i+1 < len(tokens) && tokens[i+1].is(text, '(') && soundsSecret(t.text(text))
+	if t.kind != kindWord && t.kind != kindQuoted || i+1 >= len(tokens) || !tokens[i+1].is(text, '(') {
+		return false
+	}
+	if t.word(text, "SET_CONFIG") && i+2 < len(tokens) && tokens[i+2].literal() {
+		return secretSetting(tokens[i+2].text(text))
+	}
+	return soundsSecret(t.text(text))
+}
+
+// SecretText reports whether a value, of a parameter for instance, is or holds a secret by what it says: a connection string or
+// URL with a password, SQL that sets one.
+func SecretText(value string) bool {
+	return containsFold(value, "password") && mentionsAccount(value) || containsFold(value, "passw") && RedactUnread(value) != value ||
+		strings.IndexByte(value, '=') >= 0 && assignsPassword(value) || urlWithPassword(value)
 }
 
 // secretComment reports whether a comment may hold a secret.

@@ -219,3 +219,48 @@ func FuzzRedact(f *testing.F) {
 		}
 	})
 }
+
+// TestSecretText: what a parameter's value tells about itself.
+func TestSecretText(t *testing.T) {
+	for value, want := range map[string]bool{
+		"host=h password=hunter2": true, "postgresql://bob:hunter2@h/d": true, "ALTER ROLE bob PASSWORD 'hunter2'": true,
+		"ALTER ROLE bob PASSWRD 'hunter2'": true, "hello": false, "https://example.org/a@b": false, "": false, "a = b": false,
+	} {
+		if got := SecretText(value); got != want {
+			t.Errorf("%q: %v", value, got)
+		}
+	}
+	for text, want := range map[string]bool{
+		"SELECT pgp_sym_encrypt(a, $1) FROM t": true, "SELECT set_config('app.password', $1, false)": true, "CALL set_password($1)": true,
+		"SELECT set_config('app.color', $1, false)": false, "SELECT length($1)": false,
+	} {
+		if st := New(Options{}).Parse(text).Statements[0]; st.SecretCall != want {
+			t.Errorf("%q: %v", text, st.SecretCall)
+		}
+	}
+}
+
+// TestClaims: what sets pgproxy.context is seen, and comments behind statements are kept.
+func TestClaims(t *testing.T) {
+	for text, want := range map[string]Claim{
+		"SET pgproxy.context = 'a''b'":                             {Value: "a'b"},
+		"set local PGPROXY.Context to $x$q$x$":                     {Value: "q", Local: true},
+		"SET SESSION pgproxy.context = 7":                          {Value: "7"},
+		"SELECT set_config('pgproxy.context', 'u=1', true)":        {Value: "u=1", Local: true},
+		"SELECT pg_catalog.set_config('pgproxy.context',$2,false)": {Param: 2},
+	} {
+		st := New(Options{}).Parse(text).Statements[0]
+		if st.Claim == nil || *st.Claim != want {
+			t.Errorf("%q: %+v", text, st.Claim)
+		}
+	}
+	script := New(Options{}).Parse("UPDATE t SET a = 1 /* x */ /*k='v'*/ ; SELECT 1 /* the password is x */; SELECT 2 -- c")
+	for i, want := range []string{"/*k='v'*/", "", ""} {
+		if got := script.Statements[i].Comment; got != want {
+			t.Errorf("comment %d: %q", i, got)
+		}
+	}
+	if got := script.Statements[0].RedactLiterals(); got != "UPDATE t SET a = '***'" {
+		t.Errorf("%q", got)
+	}
+}

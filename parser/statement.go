@@ -140,6 +140,8 @@ type Statement struct {
 	MaxParam     int      // highest $n
 	// Secrets are byte ranges of Text that must never be written or sent: passwords, connection strings. Sorted.
 	Secrets []Span
+	// SecretCall: it calls what takes secrets: its parameters may be some.
+	SecretCall bool
 	// Password is set for CREATE/ALTER ROLE .. PASSWORD 'clear': the literal's range and its value.
 	Password *Secret
 	// Comment is the block comment behind the statement, where applications say who they are; "" if it may hold a secret.

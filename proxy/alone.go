@@ -60,6 +60,9 @@ func (s *session) concludeAlone(intent *journal.Intent, st *parser.Statement, er
 		}
 	case errors.As(err, &f) && !f.fatal():
 		code, message := describe(f)
+		if len(st.Secrets) > 0 {
+			message = withheld(code, message)
+		}
 		e = intent.Abort(code + " " + message)
 	default:
 		s.srv.metrics.Doubts.Add(1)

@@ -80,7 +80,14 @@ func (s *session) describeStatement(out *journal.Statement, st *parser.Statement
 	out.Command = st.Command
 	if out.Query = st.Redact(); len(st.Secrets) > 0 {
 		out.Redacted |= journal.RedactedSecret
+	}
+	if len(st.Secrets) > 0 || st.SecretCall {
 		hideParams(out)
+	} else if hideThose(out, parser.SecretText) {
+		out.Redacted |= journal.RedactedSecret
+	}
+	if st.SecretCall {
+		out.Redacted |= journal.RedactedSecret
 	}
 	if out.Context == "" {
 		out.Context = commentContext(st.Comment)
@@ -90,30 +97,48 @@ func (s *session) describeStatement(out *journal.Statement, st *parser.Statement
 
 // hideParams takes the values of parameters out: any of them may be the secret that the statement is about.
 func hideParams(out *journal.Statement) {
-	params := slices.Clone(out.Params)
-	for i := range params {
-		if k := params[i].Value.Kind; k == journal.ValueText || k == journal.ValueBinary {
-			params[i].Value = journal.Value{Kind: journal.ValueRedacted}
-		}
-	}
-	out.Params = params
+	hideThose(out, func(string) bool { return true })
 }
 
-// hideQuoted takes out of a server's message what it quotes: it may be part of a secret.
-func hideQuoted(message string) string {
-	var b strings.Builder
-	for {
-		i := strings.IndexAny(message, `"'`)
-		if i < 0 {
-			return b.String() + message
+// hideThose takes out the values that are secrets, and reports whether there were any.
+func hideThose(out *journal.Statement, secret func(string) bool) (hidden bool) {
+	for i, p := range out.Params {
+		if k := p.Value.Kind; k != journal.ValueText && k != journal.ValueBinary || !secret(p.Value.Data) {
+			continue
 		}
-		b.WriteString(message[:i] + `"***"`)
-		j := strings.LastIndexByte(message, message[i])
-		if j == i {
-			return b.String()
+		if !hidden {
+			out.Params = slices.Clone(out.Params)
+			hidden = true
 		}
-		message = message[j+1:]
+		out.Params[i].Value = journal.Value{Kind: journal.ValueRedacted}
 	}
+	return hidden
+}
+
+// withholdReplay takes back what peers would get, if they would have to get a parameter that is a secret.
+func withholdReplay(out *journal.Statement) {
+	if out.Replay == nil || !slices.ContainsFunc(out.Params, func(p journal.Param) bool { return p.Value.Kind == journal.ValueRedacted }) {
+		return
+	}
+	out.Replay, out.Changes, out.Capture = nil, nil, journal.CaptureMissing
+	out.Note = joinNote(out.Note, "a parameter holds a secret that must not be written or sent")
+}
+
+// harmlessMessage reports errors whose message PostgreSQL itself has written, with nothing but names of objects in it.
+func harmlessMessage(code string) bool {
+	switch code {
+	case "25P02", "25006", "42501", "42704", "42710", "57014":
+		return true
+	}
+	return false
+}
+
+// withheld gives an error's message where the statement holds a secret: what a message says may be part of it.
+func withheld(code, message string) string {
+	if message == "" || harmlessMessage(code) {
+		return message
+	}
+	return "(withheld: the statement holds a secret)"
 }
 
 // applyPolicy takes out of a recorded statement what the policy does not want on the disk.

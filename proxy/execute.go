@@ -165,7 +165,7 @@ func (s *session) splicedFailed(t *tx, po *portal, f *failure) error {
 		case err == nil:
 			// It parses as written: what the catalog said was wrong. The client may try again.
 			s.srv.o.Capturer.Invalidate(s.database)
-			s.srv.o.Logger.Error("captured form of a statement failed", "statement", po.ps.st.Redact(), "err", f)
+			s.srv.o.Logger.Error("captured form of a statement failed", "statement", po.ps.st.Redact(), "sqlstate", f.fields.Get(wire.FieldSQLState))
 			if err := s.poison(); err != nil {
 				return err
 			}

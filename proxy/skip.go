@@ -115,9 +115,9 @@ func (s *session) worthSkipped(st *parser.Statement) bool {
 	return false
 }
 
-// recordSkipped records a statement that was not executed: skipped, or refused with err.
+// recordSkipped records a statement that was not executed: skipped, or refused with err; or one that was not held and failed.
 func (s *session) recordSkipped(st *parser.Statement, o origin, err error) {
-	out := journal.Statement{Start: s.srv.o.Now(), RowsAffected: -1, NotExecuted: true}
+	out := journal.Statement{Start: s.srv.o.Now(), RowsAffected: -1}
 	s.describeStatement(&out, st, o)
 	for _, t := range st.Targets {
 		if name := t.Schema + "." + t.Name.Name; t.Schema != "" && !slices.Contains(out.Tables, name) {
@@ -126,7 +126,11 @@ func (s *session) recordSkipped(st *parser.Statement, o origin, err error) {
 	}
 	if err != nil {
 		out.SQLState, out.Message = describe(err)
+		if out.Redacted&journal.RedactedSecret != 0 {
+			out.Message = withheld(out.SQLState, out.Message)
+		}
 	}
+	out.NotExecuted = err == nil || out.SQLState == "25P02"
 	s.applyPolicy(&out, st)
 	if s.tx != nil {
 		s.tx.stmts = append(s.tx.stmts, out)

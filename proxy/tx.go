@@ -113,6 +113,7 @@ func (s *session) add(t *tx, r *run, e capture.Effect) *journal.Statement {
 		st.Replay = &replay
 	}
 	st.RowsAffected = affected(r.tag)
+	withholdReplay(&st)
 	s.applyPolicy(&st, r.st)
 	t.schema = t.schema || r.st.AltersSchema
 	t.bytes += size(&st)
@@ -126,7 +127,7 @@ func (s *session) addFailed(t *tx, r *run, err error) {
 	st.RowsAffected = -1
 	st.SQLState, st.Message = describe(err)
 	if st.Redacted&journal.RedactedSecret != 0 {
-		st.Message = hideQuoted(st.Message)
+		st.Message = withheld(st.SQLState, st.Message)
 	}
 	s.applyPolicy(&st, r.st)
 	t.stmts = append(t.stmts, st)
