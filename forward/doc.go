@@ -18,6 +18,11 @@
 //     loudly; the others go on.
 //  4. Records flow from what the other side has. Acknowledgements carry what it has stored durably.
 //
+// # Checkpoints
+//
+// Linked nodes keep each other's newest signed checkpoint, and take a newer one only with the proof that it goes on from there
+// (checkpoint.go). A node whose journal contradicts what it signed is refused, over restarts, until an operator trusts it again.
+//
 // # Which records travel
 //
 // All that the other side lacks, whoever wrote them: so any connected graph works, and what a dead node wrote still

@@ -6,15 +6,20 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"pgproxy/forward/peerpb"
 	"pgproxy/journal"
 )
 
 // Versions of the protocol between nodes that this program speaks.
 const (
-	protocolVersion = 1
+	protocolVersion = 2
 	oldestVersion   = 1
 )
+
+// maxKeyBytes bounds a public key as text: the name of a log and an Ed25519 key.
+const maxKeyBytes = 512
 
 // boot is random for each process: it tells a second link from a restart, and both from a copy of a node.
 type boot [16]byte
@@ -32,6 +37,7 @@ type hello struct {
 	expect          string
 	heads           journal.Vector
 	hashes          map[journal.NodeID][32]byte
+	key             string // of its checkpoints; "" before version 2
 }
 
 // self is what a judge must know of this node.
@@ -44,7 +50,7 @@ type self struct {
 // parseHello checks lengths and counts before anything is believed.
 func parseHello(p *peerpb.Hello) (*hello, error) {
 	h := &hello{version: p.GetVersion(), oldest: p.GetOldest(), software: p.GetSoftware(), name: p.GetName(),
-		incarnation: p.GetIncarnation(), alone: p.GetAlone(), expect: p.GetExpect()}
+		incarnation: p.GetIncarnation(), alone: p.GetAlone(), expect: p.GetExpect(), key: p.GetKey()}
 	if h.version < oldestVersion || h.oldest > protocolVersion {
 		return nil, fmt.Errorf("protocol versions do not meet: one side speaks %d to %d, the other (%.40q) %d to %d: upgrade the older pgproxy",
 			oldestVersion, protocolVersion, h.software, h.oldest, h.version)
@@ -60,6 +66,11 @@ func parseHello(p *peerpb.Hello) (*hello, error) {
 		return nil, errors.New("hello: node id or boot id is missing")
 	}
 	copy(h.boot[:], p.GetBoot())
+	if h.key != "" {
+		if _, err := note.NewVerifier(h.key); err != nil || len(h.key) > maxKeyBytes {
+			return nil, fmt.Errorf("hello: key of checkpoints: %w", err)
+		}
+	}
 	if len(p.GetCluster()) > 0 {
 		if h.cluster, err = peerpb.ToNode(p.GetCluster()); err != nil {
 			return nil, fmt.Errorf("hello: cluster: %w", err)
@@ -86,7 +97,7 @@ func parseHello(p *peerpb.Hello) (*hello, error) {
 func (f *Forwarder) hello(expect string) *peerpb.Hello {
 	id := f.j.Identity()
 	p := &peerpb.Hello{Version: protocolVersion, Oldest: oldestVersion, Software: "pgproxy", Node: id.Node[:], Name: id.Name,
-		Incarnation: id.Incarnation, Boot: f.boot[:], Expect: expect, Alone: f.alone()}
+		Incarnation: id.Incarnation, Boot: f.boot[:], Expect: expect, Alone: f.alone(), Key: id.Key}
 	if !id.Cluster.IsZero() {
 		p.Cluster = id.Cluster[:]
 	}

@@ -97,7 +97,7 @@ func TestParseHelloRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*peerpb.Hello){
-		"upgrade the older":     func(h *peerpb.Hello) { h.Version, h.Oldest = 3, 2 },
+		"upgrade the older":     func(h *peerpb.Hello) { h.Version, h.Oldest = protocolVersion+1, protocolVersion+1 },
 		"protocol versions":     func(h *peerpb.Hello) { h.Version = 0 },
 		"name":                  func(h *peerpb.Hello) { h.Name = "a/b" },
 		"node id of 3 bytes":    func(h *peerpb.Hello) { h.Node = []byte("abc") },

@@ -66,6 +66,7 @@ type link struct {
 	probes  map[uint64]chan struct{}
 	out     outgoing
 	in      incoming
+	witness witnessing
 }
 
 func (f *Forwarder) newLink(ctx context.Context, cancel context.CancelCauseFunc, s stream) *link {
@@ -309,6 +310,10 @@ func (l *link) handleSettled(frame *peerpb.Frame) error {
 		return l.onResend(b.Resend)
 	case *peerpb.Frame_Refuse:
 		return l.onRefuse(b.Refuse)
+	case *peerpb.Frame_Witness:
+		return l.onWitness(b.Witness)
+	case *peerpb.Frame_Checkpoint:
+		return l.onCheckpoint(b.Checkpoint)
 	case *peerpb.Frame_Ask:
 		l.onAsk(b.Ask)
 		return nil

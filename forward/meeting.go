@@ -32,7 +32,7 @@ func (l *link) onHello(p *peerpb.Hello) error {
 		return nil
 	}
 	me := self{id: l.f.j.Identity(), boot: l.f.boot, members: l.f.members()}
-	if err := judge(me, h, l.expect, l.certified); err != nil {
+	if err := errors.Join(judge(me, h, l.expect, l.certified), l.f.distrust(h)); err != nil {
 		l.f.refused(h.name, err)
 		l.end(peerpb.Goodbye_REFUSED, err)
 		return nil
@@ -182,6 +182,9 @@ func (l *link) settle(h *hello) {
 			"one of the nodes was started from an old copy, and has to be given an empty data folder", journal.ErrFork, l.f.nameOf(id.Origin), id.Seq))
 	}
 	l.f.setBehind(me.Node, h.heads[me.Node], h.name)
+	if err := l.beginWitness(h); err != nil {
+		l.log.Error("checkpoints of the peer cannot be kept", "error", err)
+	}
 	close(l.settled)
 	l.f.linked(l, h)
 	l.wake.ring()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"pgproxy/journal"
 	"pgproxy/journal/hlc"
@@ -36,6 +37,13 @@ type Journal interface {
 	Watch() (<-chan struct{}, func())
 	SetAcked(peer string, v journal.Vector)
 	Acked(peer string) journal.Vector
+
+	Checkpoint() journal.Checkpoint
+	Root(size uint64) (tlog.Hash, error)
+	ProveGrowth(from, size uint64) (tlog.TreeProof, error)
+	Witness(n journal.NodeID) journal.Witness
+	Witnesses() map[journal.NodeID]journal.Witness
+	SetWitness(n journal.NodeID, w journal.Witness) error
 }
 
 var _ Journal = (*journal.Journal)(nil)

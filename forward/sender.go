@@ -29,7 +29,7 @@ func (l *link) send() error {
 			return err
 		}
 		if l.isSettled() {
-			if err := l.sendState(); err != nil {
+			if err := errors.Join(l.sendState(), l.sendCheckpoint()); err != nil {
 				return err
 			}
 			more, err := l.sendRecords(pack)

@@ -27,6 +27,11 @@ type PeerStatus struct {
 	LastError   string         // "" while all is well
 	LastErrorAt time.Time
 	Refused     map[string]string // origins whose records do not pass, by name, and why
+	// Checkpoint is the newest one of its journal that is kept here, Holds the size of that of this node's journal that it keeps.
+	Checkpoint  journal.Checkpoint
+	Holds       uint64
+	Distrusted  string // its journal contradicts what it signed: why its records are refused; "" if they are not
+	Contradicts string // what it keeps of this node's journal is not what is here
 }
 
 // Status lists the peers: the configured ones by name, then others that have been here.
@@ -74,11 +79,17 @@ func (f *Forwarder) statusOf(n *neighbour) PeerStatus {
 	if !node.IsZero() {
 		s.NodeID = node.String()
 		s.Acked = f.j.Acked(s.NodeID)
+		w := f.j.Witness(node)
+		s.Holds, s.Distrusted = w.Holds, w.Refused
+		if c, err := journal.ParseCheckpoint(w.Note, ""); err == nil {
+			s.Checkpoint = c
+		}
 	}
 	if l != nil {
 		s.Connected = l.isSettled()
 		l.mu.Lock()
 		s.Applied = l.out.applied.Clone()
+		s.Contradicts = l.witness.wrong
 		l.mu.Unlock()
 	}
 	s.Queued, s.LagSeconds = f.lag(s.Acked)
