@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -59,8 +60,7 @@ func (l *link) beginWitness(h *hello) error {
 	}
 	w := l.f.j.Witness(h.node)
 	if w.Key == "" {
-		w.Key = h.key
-		if err := l.f.j.SetWitness(h.node, w); err != nil {
+		if err := l.f.j.ChangeWitness(h.node, func(w *journal.Witness) { w.Key = h.key }); err != nil {
 			return err
 		}
 	}
@@ -86,9 +86,8 @@ func (l *link) onWitness(p *peerpb.Witness) error {
 	l.mu.Unlock()
 	if wrong != "" {
 		l.log.Error("this node's journal is not what it was when it signed a checkpoint", "peer", l.peerName(), "error", wrong)
-	} else if w := l.f.j.Witness(l.peerNode()); w.Holds != kept.Size {
-		w.Holds = kept.Size
-		if err := l.f.j.SetWitness(l.peerNode(), w); err != nil {
+	} else if l.f.j.Witness(l.peerNode()).Holds != kept.Size {
+		if err := l.f.j.ChangeWitness(l.peerNode(), func(w *journal.Witness) { w.Holds = kept.Size }); err != nil {
 			return err
 		}
 	}
@@ -168,8 +167,8 @@ func (l *link) onCheckpoint(p *peerpb.Checkpoint) error {
 		return nil
 	}
 	if err := goesOn(&kept, &c, p); err != nil {
-		w.Refused, w.Against, w.Since = err.Error(), p.GetNote(), l.f.o.Now()
-		if err := l.f.j.SetWitness(node, w); err != nil {
+		change := func(w *journal.Witness) { w.Refused, w.Against, w.Since = err.Error(), p.GetNote(), l.f.o.Now() }
+		if err := l.f.j.ChangeWitness(node, change); err != nil {
 			return err
 		}
 		refusal := fmt.Errorf("records of node %s are refused: %w; %s", name, err, trustHint(name))
@@ -178,11 +177,15 @@ func (l *link) onCheckpoint(p *peerpb.Checkpoint) error {
 		l.end(peerpb.Goodbye_REFUSED, refusal)
 		return nil
 	}
-	w.Note = p.GetNote()
-	if err := l.f.j.SetWitness(node, w); err != nil {
+	change := func(w *journal.Witness) {
+		if w.Refused == "" && bytes.Equal(w.Note, kept.Note) { // else another link to the same node was faster
+			w.Note = p.GetNote()
+		}
+	}
+	if err := l.f.j.ChangeWitness(node, change); err != nil {
 		return err
 	}
-	l.post(&peerpb.Frame{Body: &peerpb.Frame_Witness{Witness: &peerpb.Witness{Note: w.Note}}})
+	l.post(&peerpb.Frame{Body: &peerpb.Frame_Witness{Witness: &peerpb.Witness{Note: l.f.j.Witness(node).Note}}})
 	return nil
 }
 
@@ -221,7 +224,7 @@ func (f *Forwarder) Trust(name string) error {
 		if f.nameOf(node) != name && node.String() != name {
 			continue
 		}
-		if err := f.j.SetWitness(node, journal.Witness{}); err != nil {
+		if err := f.j.ChangeWitness(node, func(w *journal.Witness) { *w = journal.Witness{} }); err != nil {
 			return err
 		}
 		f.note(name, nil)

@@ -163,9 +163,8 @@ func TestAnotherKeyIsRefused(t *testing.T) {
 	keeps(t, a, b, b.sign().Size)
 	node := b.j.Identity().Node
 	b.kill()
-	w := a.j.Witness(node)
-	w.Key = a.j.Identity().Key
-	if err := a.j.SetWitness(node, w); err != nil {
+	key := a.j.Identity().Key
+	if err := a.j.ChangeWitness(node, func(w *journal.Witness) { w.Key = key }); err != nil {
 		t.Fatal(err)
 	}
 	b.openJournal()

@@ -43,7 +43,7 @@ type Journal interface {
 	ProveGrowth(from, size uint64) (tlog.TreeProof, error)
 	Witness(n journal.NodeID) journal.Witness
 	Witnesses() map[journal.NodeID]journal.Witness
-	SetWitness(n journal.NodeID, w journal.Witness) error
+	ChangeWitness(n journal.NodeID, change func(w *journal.Witness)) error
 }
 
 var _ Journal = (*journal.Journal)(nil)

@@ -37,11 +37,13 @@ func (j *Journal) Witnesses() map[NodeID]Witness {
 	return maps.Clone(j.identity.witnesses)
 }
 
-// SetWitness keeps durably what is known of a node's journal.
-func (j *Journal) SetWitness(n NodeID, w Witness) error {
+// ChangeWitness changes durably what is known of a node's journal. change is called once, and must not call the journal.
+func (j *Journal) ChangeWitness(n NodeID, change func(w *Witness)) error {
 	s := j.identity
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	w := s.witnesses[n]
+	change(&w)
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketWitness)
 		if err != nil {
