@@ -10,13 +10,14 @@ import (
 	"pgproxy/journal"
 )
 
-// UndoMark begins the comment that stands before each statement of an undo, by which the journal knows it again.
+// UndoMark begins the comment that stands behind the first word of each statement of an undo, by which the journal knows it again.
+// (What stands before a statement is not part of it.)
 const UndoMark = "/* pgproxy undo of "
 
 // undoOf gives the transactions that a statement says it undoes. A client can say so too: it is a claim, like application_name.
 func undoOf(query string) []string {
-	rest, ok := strings.CutPrefix(query, UndoMark)
-	if !ok {
+	verb, rest, ok := strings.Cut(query, " "+UndoMark)
+	if !ok || !slices.Contains([]string{"INSERT", "UPDATE", "DELETE"}, verb) {
 		return nil
 	}
 	names, _, ok := strings.Cut(rest, " */")
@@ -110,7 +111,7 @@ func (u *undoer) statement(it journal.Item, c *journal.Change, done map[journal.
 		}
 		if !moved && !agrees(tx, rel, k, s) {
 			done[k] = true
-			w.net(s)
+			w.net(s, addedColumns(tx, rowOf{tx.Database, rel, []journal.RowKey{k}}))
 		}
 	}
 	sql, where, expect, err := w.sql()
@@ -120,7 +121,8 @@ func (u *undoer) statement(it journal.Item, c *journal.Change, done map[journal.
 	if sql == "" {
 		return nil, nil
 	}
-	return &UndoStatement{SQL: UndoMark + u.h.id(it.Record.ID) + " */ " + sql, Expect: expect, Undoes: u.h.id(it.Record.ID), Schema: rel.Schema,
+	verb, rest, _ := strings.Cut(sql, " ")
+	return &UndoStatement{SQL: verb + " " + UndoMark + u.h.id(it.Record.ID) + " */ " + rest, Expect: expect, Undoes: u.h.id(it.Record.ID), Schema: rel.Schema,
 		Table: rel.Name, Where: where}, nil
 }
 
@@ -166,9 +168,14 @@ type undoWriter struct {
 	force         bool
 }
 
-// net takes the whole of what a step did for the change.
-func (w *undoWriter) net(s step) {
+// net takes the whole of what a step did for the change; to the columns in added it only added.
+func (w *undoWriter) net(s step, added map[string]bool) {
 	w.before, w.after, w.delta = valuesOf(w.rel, s.before), valuesOf(w.rel, s.after), nil
+	for i, c := range w.rel.Columns {
+		if added[c.Name] {
+			w.delta = append(w.delta, i)
+		}
+	}
 	switch {
 	case s.before == nil:
 		w.op = journal.OpInsert
