@@ -12,7 +12,7 @@ import (
 var csvHead = []string{
 	"time", "origin", "seq", "outcome", "kind", "database", "user", "role", "application", "client", "session", "xid",
 	"statement", "command", "tables", "capture", "rows_affected", "duration_us", "sqlstate", "message", "rolled_back",
-	"query", "params", "rows",
+	"query", "params", "rows", "class", "session_id", "not_executed", "context", "undo_of", "event",
 }
 
 // csvWriter writes one line a statement.
@@ -74,7 +74,11 @@ func csvLine(t *Transaction, i int, s *Statement) ([]string, error) {
 		t.Time.Format(time.RFC3339Nano), t.Origin, strconv.FormatUint(t.Seq, 10), t.Outcome, t.Kind, t.Database, t.User, s.Role,
 		t.Application, t.Client, strconv.FormatUint(t.Session, 10), strconv.FormatUint(t.XID, 10), strconv.Itoa(i + 1), s.Command,
 		strings.Join(s.Tables, " "), s.Capture, affected, strconv.FormatInt(s.DurationUS, 10), s.SQLState, s.Message,
-		strconv.FormatBool(s.RolledBack), s.Query, nullIsEmpty(params), nullIsEmpty(rows),
+		strconv.FormatBool(s.RolledBack), s.Query, nullIsEmpty(params), nullIsEmpty(rows), s.Class, t.SessionID, strconv.FormatBool(s.NotExecuted),
+		s.Context, strings.Join(s.UndoOf, " "), "",
+	}
+	if t.Event != nil {
+		line[len(line)-1] = string(raw(t.Event))
 	}
 	for n := range line {
 		line[n] = Harmless(line[n])

@@ -414,3 +414,19 @@ func TestAuditOfARunningJournalAnswersTheSame(t *testing.T) {
 		t.Errorf("interrupted: %+v", r)
 	}
 }
+
+func TestExport(t *testing.T) {
+	dir := writeStock(t)
+	for _, f := range audit.ExportFormats() {
+		r := run(t, "audit", "export", "--data-dir", dir, "--format", f)
+		r.expect(t, 0, "DELETE FROM stock")
+		if failed := strings.Contains(r.out, "Secret Plan"); failed == (f == "debezium") {
+			t.Errorf("%s: a failed statement is in it: %v", f, failed)
+		}
+		if refused := strings.Contains(r.out, "28P01"); refused == (f == "debezium" || f == "pgaudit") {
+			t.Errorf("%s: a refused login is in it: %v", f, refused)
+		}
+	}
+	run(t, "audit", "export", "--data-dir", dir, "--format", "jsonl", "--user", "nobody").expect(t, admin.AuditNothing)
+	run(t, "audit", "export", "--data-dir", dir, "--format", "xml").expect(t, admin.AuditError, "none of jsonl")
+}
