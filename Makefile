@@ -21,7 +21,7 @@ REAL    := $(GO) test -count=1 -timeout 30m
 
 help: ## this list
 	@echo "make TARGET   (SEED=n replays a seeded test, ROUNDS=n says how many)"
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: C compiler, PostgreSQL of the distribution, PostgreSQL 18
 	@test/setup.sh
@@ -49,6 +49,12 @@ fuzz: setup ## every fuzz test for FUZZTIME (20s)
 
 pgtest: setup ## conversations: the same frames directly and through the proxy
 	$(REAL) ./test/pgtest/...
+
+capture: setup ## every kind of write: the peer, and the journal against history triggers
+	$(REAL) ./test/capture/...
+
+capture-fuzz: setup ## the same for long: STATEMENTS=200000, SEED=n replays
+	PGPROXY_STATEMENTS=$${STATEMENTS:-200000} $(REAL) -timeout 24h -v ./test/capture/...
 
 cluster: setup ## three nodes: partitions, topologies, conflicts, bad input, clients
 	$(REAL) -skip 'TestCrash|TestLoad' ./test/cluster/...
@@ -81,4 +87,4 @@ tidy: ## the rules of the house
 clean: ## remove what was built (not the downloads in .cache)
 	rm -rf bin
 
-.PHONY: help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench profile drivers lint tidy clean
+.PHONY: capture capture-fuzz help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench profile drivers lint tidy clean

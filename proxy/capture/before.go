@@ -73,7 +73,7 @@ func byKeyQuery(sh shape, foreign bool) string {
 		where = append(where, fmt.Sprintf("o.%s %s u.k%d", quote(c.Name), sh.rel.keyOps[i], i))
 	}
 	return fmt.Sprintf("SELECT %s FROM ROWS FROM (%s) u(%s) JOIN %s o ON %s", sh.columns("o"),
-		strings.Join(arrays, ", "), strings.Join(names, ", "), sh.rel.quoted(), strings.Join(where, " AND "))
+		strings.Join(arrays, ", "), strings.Join(names, ", "), sh.rel.rows(), strings.Join(where, " AND "))
 }
 
 // keyArrays writes the key columns of rows as array literals.

@@ -162,7 +162,7 @@ func (w *work) referring(rel, child *relation, k constraintData, cols, refs []in
 	var before [][]journal.Value
 	if !state.truncated && !w.unborn(child) {
 		rows, err := w.session.db.pool.Query(w.ctx, fmt.Sprintf("SELECT DISTINCT ON (o.ctid, o.tableoid) %s FROM ROWS FROM (%s) u(%s) JOIN %s o ON %s", sh.columns("o"),
-			strings.Join(arrays, ", "), strings.Join(names, ", "), child.quoted(), strings.Join(where, " AND ")), args...)
+			strings.Join(arrays, ", "), strings.Join(names, ", "), child.rows(), strings.Join(where, " AND ")), args...)
 		if err != nil {
 			return nil, err
 		}

@@ -33,8 +33,9 @@
 // Where no column can be appended (keyless UPDATE and MERGE before 18, views, rules, functions, COPY), the table is
 // compared with what is known: own rows by xmin in the client's session, removed ones as those that our own session still
 // sees where the client's does not. It costs a scan of the table, hence Options.ScanPages; beyond, and wherever the role
-// may not look, the effect is CaptureMissing with a note. A removed row cannot be told from others' at REPEATABLE READ.
-// Rows of one value in a table without key are a count. Small COPYs into large tables are read by the keys of the stream.
+// may not look, the effect is CaptureMissing with a note. At REPEATABLE READ the client's session does not see what others
+// have written since its snapshot either: their rows are told by xmin. Rows of one value in a table without key are a count.
+// Small COPYs into large tables are read by the keys of the stream.
 //
 // Triggers are looked after only if they are loud: PL/pgSQL that certainly writes nothing is most of them. An opaque
 // statement (DO, CALL, functions) that changed the schema, which the system catalogs' own rows tell, is repeated as text.

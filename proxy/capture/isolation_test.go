@@ -25,11 +25,17 @@ func TestIsolation(t *testing.T) {
 			a.run("COMMIT")
 			want++
 		}
-		if setup.version() < minOld {
-			// A removed row without key cannot be told from others' where the snapshot is old: it must be said.
-			a.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
-			a.expect(t, "UPDATE k SET w = 5 WHERE v = 1", "missing [public.k]")
+		// A row without key that was removed is told from those that others have written, and locked, since the snapshot.
+		for _, level := range []string{"REPEATABLE READ", "SERIALIZABLE"} {
+			setup.plain("TRUNCATE k; INSERT INTO k VALUES (1, 0), (2, 0)")
+			a.run("BEGIN ISOLATION LEVEL " + level)
+			a.run("SELECT 1 FROM t")
+			other.plain("INSERT INTO k VALUES (3, 0); BEGIN; SELECT * FROM k WHERE v = 3 FOR UPDATE")
+			a.expect(t, "UPDATE k SET w = 5 WHERE v = 1", "exact [public.k] U k -(1,0) +(1,5) set w")
+			a.run("SAVEPOINT s")
+			a.expect(t, "DELETE FROM k WHERE v = 2", "exact [public.k] D k -(2,0)")
 			a.run("COMMIT")
+			other.plain("COMMIT")
 		}
 	})
 }

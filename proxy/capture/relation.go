@@ -337,6 +337,14 @@ func (r *relation) full() string { return r.Schema + "." + r.Name }
 // quoted is the table's name for SQL.
 func (r *relation) quoted() string { return quote(r.Schema) + "." + quote(r.Name) }
 
+// rows names the relation for reading: its own rows and those of its partitions, not those of tables that inherit from it.
+func (r *relation) rows() string {
+	if r.Kind == "r" {
+		return "ONLY " + r.quoted()
+	}
+	return r.quoted()
+}
+
 // triggered reports whether an enabled user trigger fires on the event; before: only row triggers that may change the row.
 func (r *relation) triggered(event int, before bool) bool {
 	return slices.ContainsFunc(r.Triggers, func(t triggerData) bool {

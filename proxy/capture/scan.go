@@ -2,7 +2,6 @@ package capture
 
 import (
 	"fmt"
-	"strings"
 
 	"pgproxy/journal"
 )
@@ -84,7 +83,8 @@ func (w *work) added(rel *relation, leaves []leaf) ([][]journal.Value, error) {
 }
 
 // removed reads the committed rows of rel that this transaction has deleted or overwritten: candidates are those that
-// somebody has marked; the client's session no longer sees them where they stood, while our own still does.
+// somebody has marked; the client's session no longer sees them where they stood, while our own still does, and could see them
+// once: at REPEATABLE READ it never sees what others have written since.
 func (w *work) removed(rel *relation, leaves []leaf) (found [][]journal.Value, why string, err error) {
 	sh := shapeOf(rel, "UTF8")
 	own := w.session.db.pool
@@ -117,14 +117,18 @@ WHERE o.ctid = ANY ($1::pg_catalog.text::pg_catalog.tid[])`, l.name), tidArray(o
 		if len(open) == 0 {
 			continue
 		}
-		if err := w.checkSnapshot(); err != "" {
-			return nil, err, nil
+		snap, err := w.snapshot()
+		if err != nil {
+			return nil, "", err
 		}
-		images, err := own.Query(w.ctx, fmt.Sprintf("SELECT %s FROM ONLY %s o WHERE o.ctid = ANY ($1::pg_catalog.text::pg_catalog.tid[])", sh.columns("o"), l.name), tidArray(open))
+		images, err := own.Query(w.ctx, fmt.Sprintf("SELECT %s, o.xmin::pg_catalog.text FROM ONLY %s o WHERE o.ctid = ANY ($1::pg_catalog.text::pg_catalog.tid[])", sh.columns("o"), l.name), tidArray(open))
 		if err != nil {
 			return nil, "rows before could not be read: " + err.Error(), nil
 		}
 		for _, r := range images {
+			if !snap.saw(r[1]) {
+				continue
+			}
 			v, err := sh.decode(r[0], nil)
 			if err != nil {
 				return nil, err.Error(), nil
@@ -133,19 +137,6 @@ WHERE o.ctid = ANY ($1::pg_catalog.text::pg_catalog.tid[])`, l.name), tidArray(o
 		}
 	}
 	return found, "", nil
-}
-
-// checkSnapshot refuses sessions whose snapshot is older than the statement: they do not see what others have
-// committed, so a row that they do not see need not be one that they removed.
-func (w *work) checkSnapshot() string {
-	rows, err := w.session.inner.Query(w.ctx, "SELECT pg_catalog.current_setting('transaction_isolation')")
-	if err != nil {
-		return err.Error()
-	}
-	if level := string(rows[0][0]); strings.HasPrefix(level, "repeatable") || level == "serializable" {
-		return "rows before cannot be told from others' at isolation level " + level
-	}
-	return ""
 }
 
 func tidArray(tids map[string]bool) []byte {

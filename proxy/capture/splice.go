@@ -53,7 +53,7 @@ func appended(sh shape, alias string, im image, old, new string) string {
 		name := quote(sh.rel.Columns[k].Name)
 		where = append(where, fmt.Sprintf("%s.%s %s %s.%s", o, name, sh.rel.keyOps[i], a, name))
 	}
-	sub := fmt.Sprintf("(SELECT ROW(%s, %s.xmax) FROM %s %s WHERE %s)", sh.sql(o), o, sh.rel.quoted(), o, strings.Join(where, " AND "))
+	sub := fmt.Sprintf("(SELECT ROW(%s, %s.xmax) FROM %s %s WHERE %s)", sh.sql(o), o, sh.rel.rows(), o, strings.Join(where, " AND "))
 	if im == imageKey {
 		return fmt.Sprintf("ROW(%s, %s.tableoid, %s)", sh.sql(a), a, sub)
 	}
