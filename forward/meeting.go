@@ -107,15 +107,15 @@ func (l *link) evaluate() {
 		l.f.refused(h.name, err)
 		l.end(peerpb.Goodbye_REFUSED, err)
 	case side < 0:
-		l.join(h)
+		l.join(h, said.cluster)
 	case side == 0 && !me.Cluster.IsZero():
 		l.settle(h)
 	}
 }
 
 // join asks for admission, unless another link does so already.
-func (l *link) join(h *hello) {
-	if !l.f.member.enter(l) {
+func (l *link) join(h *hello, said journal.NodeID) {
+	if !l.f.member.enter(l, said) {
 		return
 	}
 	l.mu.Lock()

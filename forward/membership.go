@@ -131,11 +131,13 @@ func (m *membership) isLeaving() bool {
 	return m.leaving
 }
 
-// enter lets one link at a time ask for admission.
-func (m *membership) enter(l *link) bool {
+// enter lets one link at a time ask for admission, if this node still is what it said on that link: it may have been
+// admitted over another one since. (Who asks as a member would break the order of frames, or be given a second number.)
+// An admission sets the cluster before it lets go of its link, so that either is seen here.
+func (m *membership) enter(l *link, said journal.NodeID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.joiner != nil {
+	if m.joiner != nil || m.f.j.Identity().Cluster != said {
 		return false
 	}
 	m.joiner = l

@@ -51,6 +51,23 @@ func TestManyJoin(t *testing.T) {
 	}
 }
 
+// TestAsksOnlyAsWhatItSaid: a node that was admitted while it was about to ask over another link does not ask any more.
+func TestAsksOnlyAsWhatItSaid(t *testing.T) {
+	n, none := newNode(t, "b"), journal.NodeID{}
+	m := newMembership(&Forwarder{j: n.j})
+	first, second := &link{f: m.f}, &link{f: m.f}
+	if !m.enter(first, none) || m.enter(second, none) {
+		t.Error("not one link at a time")
+	}
+	if err := n.j.SetCluster(journal.NodeID{1}, 3); err != nil { // as the admission over the first does
+		t.Fatal(err)
+	}
+	m.leave(first)
+	if m.enter(second, none) {
+		t.Error("asks for admission as a member")
+	}
+}
+
 // TestWaitsForMember has a node that may not found: it refuses writes and says for whom it waits.
 func TestWaitsForMember(t *testing.T) {
 	noLeaks(t)
