@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pgproxy/journal"
+	"pgproxy/test/harness"
 )
 
 // patience is how long anything that must happen may take on a loaded machine.
@@ -43,7 +44,8 @@ func eventually(t testing.TB, ok func() string) {
 
 // quick are limits for tests: as short as a loaded machine allows.
 func quick() Limits {
-	return Limits{Heartbeat: 100 * time.Millisecond, PeerTimeout: 3 * time.Second, RetryMin: 10 * time.Millisecond,
+	return Limits{Beat: time.Hour, // nobody applies anything here but where a test does
+		Heartbeat: 100 * time.Millisecond, PeerTimeout: 3 * time.Second, RetryMin: 10 * time.Millisecond,
 		RetryMax: 200 * time.Millisecond, FoundAfter: 300 * time.Millisecond, RelayPatience: 200 * time.Millisecond}
 }
 
@@ -63,12 +65,7 @@ type node struct {
 func newNode(t testing.TB, name string) *node {
 	t.Helper()
 	n := &node{t: t, name: name, dir: t.TempDir()}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.addr = l.Addr().String()
-	l.Close()
+	n.addr = harness.Local(harness.FreePort(t)) // none that a connection of somebody's may take while the node is down
 	n.openJournal()
 	t.Cleanup(n.kill)
 	return n

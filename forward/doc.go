@@ -31,6 +31,11 @@
 // progress with that origin in the meantime. Holding back saves half of the traffic of a mesh and costs a delay only
 // where a link is broken without having been noticed.
 //
+// # Beats
+//
+// Records say what their author has applied; a node where nobody writes says so by beats (beats.go), at most one an
+// interval, and only while others wait for it: see Journal.KeepLine.
+//
 // # Bounds
 //
 // A frame is at most a chunk (1 MiB) and a bit; a chunk is unpacked into at most 1 MiB; a batch is as large as its first

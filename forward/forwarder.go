@@ -78,9 +78,13 @@ func New(o Options) (*Forwarder, error) {
 // after Close or the end of ctx.
 func (f *Forwarder) Run(ctx context.Context) error {
 	f.mu.Lock()
-	if f.running || f.closed {
+	if f.running {
 		f.mu.Unlock()
-		return errors.New("forwarder runs already, or is closed")
+		return errors.New("forwarder runs already")
+	}
+	if f.closed { // before its goroutine came to run
+		f.mu.Unlock()
+		return nil
 	}
 	f.running = true
 	var dial []*neighbour
@@ -93,10 +97,15 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, f.cancel)
 	defer stop()
 
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	f.wg.Go(func() {
 		if err := f.member.run(f.ctx); err != nil && f.ctx.Err() == nil {
 			failed <- fmt.Errorf("found or join a cluster: %w", err)
+		}
+	})
+	f.wg.Go(func() {
+		if err := f.keepLine(f.ctx); err != nil {
+			failed <- err
 		}
 	})
 	if f.o.Listener != nil {

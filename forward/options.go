@@ -26,6 +26,7 @@ type Journal interface {
 	SetCluster(cluster journal.NodeID, number uint32) error
 	SealMember(ctx context.Context, m journal.Member) (*journal.Record, error)
 	Beat(ctx context.Context) (*journal.Record, error)
+	KeepLine(ctx context.Context) (bool, error)
 	InDoubt() []*journal.Intent
 	Record(id journal.ID) (*journal.Record, error)
 
@@ -87,6 +88,7 @@ type Limits struct {
 	QueueBytes    int           // received and not yet stored, per link
 	RecordBytes   int           // one record, whole
 	Links         int           // open links, configured or not
+	Beat          time.Duration // how often an idle node may write a beat, so that the line moves on
 	Heartbeat     time.Duration // a link never stays silent for longer
 	PeerTimeout   time.Duration // a link that is silent for so long is broken
 	HandshakeTime time.Duration // from the first byte to an accepted Hello
@@ -104,6 +106,7 @@ const (
 	DefaultQueueBytes    = 8 << 20
 	DefaultRecordBytes   = journal.MaxRecordBytes + 1024 // and its head
 	DefaultLinks         = 64
+	DefaultBeat          = time.Second
 	DefaultHeartbeat     = time.Second
 	DefaultPeerTimeout   = 8 * time.Second
 	DefaultHandshakeTime = 10 * time.Second
@@ -133,6 +136,7 @@ func (l *Limits) fill() {
 	number(&l.QueueBytes, DefaultQueueBytes)
 	number(&l.RecordBytes, DefaultRecordBytes)
 	number(&l.Links, DefaultLinks)
+	span(&l.Beat, DefaultBeat)
 	span(&l.Heartbeat, DefaultHeartbeat)
 	span(&l.PeerTimeout, DefaultPeerTimeout)
 	span(&l.HandshakeTime, DefaultHandshakeTime)

@@ -26,6 +26,26 @@ func TestPartition(t *testing.T) {
 			stop()
 			s.check(true)
 			s.Verify()
+			s.lineArrives()
+		})
+	}
+}
+
+// lineArrives waits until every node says that all members have applied all that was written.
+func (s *scene) lineArrives() {
+	s.t.Helper()
+	for _, n := range s.Running() {
+		harness.WaitFor(s.t, progressTime, "the line of "+n.Name+" to pass what was written", func() (bool, string) {
+			st, err := n.Status()
+			if err != nil || st.Line == nil || len(st.Members) != len(s.Nodes) {
+				return false, fmt.Sprintf("%v, %+v, %v", st.Line, st.Members, err)
+			}
+			for _, m := range st.Members {
+				if m.LagSeconds > 0 {
+					return false, fmt.Sprintf("%s is %.1f s behind", m.Name, m.LagSeconds)
+				}
+			}
+			return true, ""
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Transaction is a line of `pgproxy journal ls -o json`, as far as its form is promised.
@@ -60,6 +61,15 @@ type Status struct {
 	InDoubt   int64           `json:"in_doubt"`
 	Conflicts int64           `json:"conflicts"`
 	Peers     []PeerStatus    `json:"peers"`
+	Line      *time.Time      `json:"line"`
+	Members   []MemberStatus  `json:"members"`
+}
+
+// MemberStatus is one member of a Status.
+type MemberStatus struct {
+	Name       string     `json:"name"`
+	Mark       *time.Time `json:"mark"`
+	LagSeconds float64    `json:"lag_seconds"`
 }
 
 // PeerStatus is one peer of a Status.

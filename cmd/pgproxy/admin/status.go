@@ -18,8 +18,12 @@ type Status struct {
 	Upstream    Upstream          `json:"upstream"`
 	Applied     map[string]uint64 `json:"applied"` // by origin's name: everything up to here is in the database
 	Stored      map[string]uint64 `json:"stored"`  // by origin's name: everything up to here is in the journal
-	InDoubt     int64             `json:"in_doubt"`
-	Conflicts   int64             `json:"conflicts"`
+	// Line is the time up to which nothing can arrive any more, because every member has said that it has applied all
+	// until then; null while nobody can say that.
+	Line      *time.Time `json:"line"`
+	Members   []Member   `json:"members"`
+	InDoubt   int64      `json:"in_doubt"`
+	Conflicts int64      `json:"conflicts"`
 	// NotReplicated counts writes that are recorded but whose effect could not be captured.
 	NotReplicated int64         `json:"not_replicated"`
 	Logins        int64         `json:"logins"` // of clients, since the start
@@ -37,6 +41,16 @@ type Upstream struct {
 	Reachable bool   `json:"reachable"`
 	Version   string `json:"version,omitempty"`
 	Error     string `json:"error,omitempty"`
+}
+
+// Member is a node of the cluster, this one included, with how far it has said that it has applied everything.
+type Member struct {
+	Name       string     `json:"name"`
+	NodeID     string     `json:"node_id"`
+	Number     uint32     `json:"number"`
+	Retired    bool       `json:"retired"`
+	Mark       *time.Time `json:"mark"`        // null: it has said nothing yet
+	LagSeconds float64    `json:"lag_seconds"` // how old the mark is; 0 if there is nothing after it
 }
 
 // Peer is one configured or connected peer.

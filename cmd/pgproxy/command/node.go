@@ -158,7 +158,7 @@ func (n *node) makeRooms(context.Context) error {
 		return admin.Fail(admin.ExitError, "", "%w", err)
 	}
 	o := forward.Options{Journal: n.journal, Node: n.set.Node, Listener: n.peerListener, Insecure: n.set.PeerInsecure, Connect: n.upstream.connect,
-		Rand: rand.Reader, Now: n.c.Now, Logger: n.log, Fault: fault, Excluded: n.excluded}
+		Rand: rand.Reader, Now: n.c.Now, Logger: n.log, Fault: fault, Excluded: n.excluded, Limits: forward.Limits{Beat: n.set.LineInterval}}
 	for _, p := range n.set.PeerList() {
 		o.Peers = append(o.Peers, forward.Peer{Name: p.Name, Addr: p.Addr})
 	}

@@ -11,6 +11,7 @@ import (
 	"pgproxy/cmd/pgproxy/admin"
 	"pgproxy/forward/apply"
 	"pgproxy/journal"
+	"pgproxy/journal/hlc"
 )
 
 // Status implements admin.Node.
@@ -18,7 +19,7 @@ func (n *node) Status(ctx context.Context) admin.Status {
 	id := n.journal.Identity()
 	s := admin.Status{
 		Node: id.Name, NodeID: id.Node.String(), Number: id.Number, Incarnation: id.Incarnation, Version: Version(), Started: n.started.UTC(),
-		Listen: n.listenNames(), Peers: []admin.Peer{}, Streams: []admin.Stream{}, Waiting: []admin.Waiting{}, Warnings: []string{},
+		Listen: n.listenNames(), Peers: []admin.Peer{}, Streams: []admin.Stream{}, Waiting: []admin.Waiting{}, Warnings: []string{}, Members: []admin.Member{},
 	}
 	s.State, _ = n.state.Load().(string)
 	if !id.Cluster.IsZero() {
@@ -32,6 +33,7 @@ func (n *node) Status(ctx context.Context) admin.Status {
 	stored := n.journal.Stored()
 	applied[id.Node] = stored[id.Node]
 	s.Applied, s.Stored = named(applied, names), named(stored, names)
+	n.lineStatus(&s)
 	stats := n.journal.Stats()
 	s.InDoubt, s.Conflicts, s.NotReplicated = stats.InDoubt, stats.Conflicts, stats.NotReplicated
 	s.Journal = admin.JournalStatus{Bytes: stats.Bytes, MaxBytes: int64(n.set.JournalMax), Records: stats.Records, Transactions: stats.Transactions}
@@ -43,6 +45,27 @@ func (n *node) Status(ctx context.Context) admin.Status {
 	}
 	n.roomsStatus(ctx, &s, names)
 	return s
+}
+
+// lineStatus adds how far the members are, as they have said.
+func (n *node) lineStatus(s *admin.Status) {
+	s.Line = wallTime(n.journal.Line())
+	for _, m := range n.journal.Marks() {
+		out := admin.Member{Name: m.Name, NodeID: m.Node.String(), Number: m.Number, Retired: m.Retired, Mark: wallTime(m.Mark)}
+		if m.Behind && out.Mark != nil {
+			out.LagSeconds = max(0, n.c.Now().Sub(*out.Mark).Seconds())
+		}
+		s.Members = append(s.Members, out)
+	}
+}
+
+// wallTime gives a time of the clock for people; nil if it is none.
+func wallTime(t hlc.Time) *time.Time {
+	if t == 0 {
+		return nil
+	}
+	w := t.Wall().UTC()
+	return &w
 }
 
 // roomsStatus adds what the rooms know.
@@ -161,7 +184,7 @@ func stoppedStatus(dir *dataDir, path string) (admin.Status, error) {
 	}
 	defer r.Close()
 	stats := r.Stats()
-	s := admin.Status{State: "stopped", Version: Version(), Listen: []string{}, Peers: []admin.Peer{}, Streams: []admin.Stream{}, Waiting: []admin.Waiting{}, Warnings: []string{},
+	s := admin.Status{State: "stopped", Version: Version(), Listen: []string{}, Peers: []admin.Peer{}, Streams: []admin.Stream{}, Waiting: []admin.Waiting{}, Warnings: []string{}, Members: []admin.Member{},
 		Applied: map[string]uint64{}, Stored: map[string]uint64{}, InDoubt: stats.InDoubt, Conflicts: stats.Conflicts, NotReplicated: stats.NotReplicated,
 		Journal: admin.JournalStatus{Bytes: stats.Bytes, Records: stats.Records, Transactions: stats.Transactions}}
 	id := r.Identity()

@@ -105,6 +105,9 @@ func (c *cli) printStatus(s admin.Status) error {
 		line("", "ERROR: %s", s.Journal.Error)
 	}
 	line("agreement", "%d conflicts, %d writes not replicated", s.Conflicts, s.NotReplicated)
+	if len(s.Members) > 0 { // a node that is stopped says nothing of them
+		line("line", "%s", lineText(&s))
+	}
 	for _, st := range s.Streams {
 		line("STOPPED", "%s/%d cannot be applied here since %s: %s", st.Origin, st.Seq, st.Since.UTC().Format(time.DateTime), st.Reason)
 	}
@@ -123,6 +126,27 @@ func (c *cli) printStatus(s admin.Status) error {
 		return err
 	}
 	return c.printStatusTables(s)
+}
+
+// lineText says up to when nothing more can come, and who holds that up.
+func lineText(s *admin.Status) string {
+	text := "nothing is known yet to be applied everywhere"
+	if s.Line != nil {
+		text = "all is applied everywhere up to " + s.Line.Format(time.DateTime)
+	}
+	var late []string
+	for _, m := range s.Members {
+		switch {
+		case m.Mark == nil:
+			late = append(late, m.Name+" has said nothing yet")
+		case m.LagSeconds > 0:
+			late = append(late, fmt.Sprintf("%s is %.1f s behind", m.Name, m.LagSeconds))
+		}
+	}
+	if len(late) == 0 {
+		return text
+	}
+	return text + "; " + strings.Join(late, ", ")
 }
 
 func (c *cli) printStatusTables(s admin.Status) error {

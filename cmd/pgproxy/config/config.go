@@ -39,6 +39,7 @@ type Config struct {
 	JournalSegment  Size
 	TransactionMax  Size
 	MaxClients      int
+	LineInterval    time.Duration // how often an idle node may write a beat
 	ShutdownTimeout time.Duration
 	LogLevel        string
 	LogFormat       string
@@ -54,6 +55,7 @@ const (
 	DefaultJournalSegment  = 64 * MiB
 	DefaultTransactionMax  = 256 * MiB
 	DefaultMaxClients      = 1000
+	DefaultLineInterval    = time.Second
 	DefaultShutdownTimeout = 10 * time.Second
 )
 
@@ -76,7 +78,7 @@ const MinJournalSegment = 64 * KiB
 func Default() *Config {
 	return &Config{
 		Listen: []string{DefaultListen}, TLSMode: "allow", JournalSync: true, JournalMax: DefaultJournalMax, JournalSegment: DefaultJournalSegment,
-		TransactionMax: DefaultTransactionMax, MaxClients: DefaultMaxClients, ShutdownTimeout: DefaultShutdownTimeout,
+		TransactionMax: DefaultTransactionMax, MaxClients: DefaultMaxClients, LineInterval: DefaultLineInterval, ShutdownTimeout: DefaultShutdownTimeout,
 		LogLevel: "info", LogFormat: "auto", AuditClass: audit.DefaultClasses(), AuditFailure: FailOperation,
 	}
 }

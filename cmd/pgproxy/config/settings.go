@@ -31,6 +31,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.Var(&c.JournalSegment, "journal-segment", "size of one journal file")
 	fs.Var(&c.TransactionMax, "transaction-max", "largest sum of row images of one transaction")
 	fs.IntVar(&c.MaxClients, "max-clients", c.MaxClients, "most client connections at a time")
+	fs.DurationVar(&c.LineInterval, "line-interval", c.LineInterval, "how often a node where nobody writes tells the others what it has applied, while they wait for that; an idle cluster is silent")
 	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", c.ShutdownTimeout, "how long clients may finish their transactions when told to stop")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text, json, or auto: text on a terminal, json elsewhere")
