@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"pgproxy/audit/sink"
 	"pgproxy/cmd/pgproxy/admin"
 	"pgproxy/cmd/pgproxy/config"
 	"pgproxy/forward"
@@ -55,6 +56,7 @@ type node struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 	taking atomic.Bool
+	sinks  []*sink.Sink
 	noted  bool // the node's start stands in the journal
 }
 
@@ -140,7 +142,8 @@ func (n *node) openAdmin(context.Context) error {
 
 // excluded reports tables whose rows stay on this node by choice.
 func (n *node) excluded(schema, table string) bool {
-	return slices.Contains(n.set.ExcludeTables, schema+"."+table)
+	name := schema + "." + table
+	return slices.Contains(n.set.ExcludeTables, name) || n.set.AuditTable != "" && (name == sink.ActionsTable || name == sink.PositionTable)
 }
 
 // makeRooms makes the rooms; nothing in them runs yet.

@@ -86,6 +86,7 @@ func (n *node) roomsStatus(ctx context.Context, s *admin.Status, names map[journ
 	s.Logins = n.server.Metrics().Logins.Load()
 	applied := n.applier.Status()
 	s.Warnings = append(s.Warnings, n.warnings(&applied)...)
+	s.Warnings = append(s.Warnings, n.sinkWarnings()...)
 	s.Waiting = append(s.Waiting, n.waiting(&applied, names)...)
 	for _, st := range applied.Stopped {
 		if st.Brief && n.c.Now().Sub(st.Since) < briefStop {

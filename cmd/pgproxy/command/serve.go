@@ -107,6 +107,7 @@ func (n *node) start(ctx context.Context) error {
 		{"open listeners", n.openListeners},
 		{"reach database", n.reachDatabase},
 		{"make rooms", n.makeRooms},
+		{"write the audit trail", n.runSinks},
 		{"resolve what is in doubt", n.resolve},
 		{"prepare apply", n.prepareApply},
 		{"join cluster", n.join},

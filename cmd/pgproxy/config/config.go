@@ -28,6 +28,12 @@ type Config struct {
 	AuditInclude []string
 	AuditExclude []string
 	AuditMask    []string
+	// Where the audit trail goes beside the journal; empty: nowhere.
+	AuditFile     string // path of a file of JSON lines
+	AuditFileSize Size   // at which it is put aside
+	AuditSyslog   string // unix:///path, udp://host:port, tcp://host:port
+	AuditTable    string // libpq connection string of the database for audit.logged_actions
+
 	AuditFailure string // fail_operation, continue, shutdown
 
 	// ExcludeTables are tables, as schema.table, whose rows stay on this node: writes to them are neither journaled nor sent.
@@ -53,6 +59,7 @@ const (
 	DefaultListen          = "127.0.0.1:6433"
 	DefaultJournalMax      = Size(0)
 	DefaultJournalSegment  = 64 * MiB
+	DefaultAuditFileSize   = 64 * MiB
 	DefaultTransactionMax  = 256 * MiB
 	DefaultMaxClients      = 1000
 	DefaultLineInterval    = time.Second
@@ -80,5 +87,6 @@ func Default() *Config {
 		Listen: []string{DefaultListen}, TLSMode: "allow", JournalSync: true, JournalMax: DefaultJournalMax, JournalSegment: DefaultJournalSegment,
 		TransactionMax: DefaultTransactionMax, MaxClients: DefaultMaxClients, LineInterval: DefaultLineInterval, ShutdownTimeout: DefaultShutdownTimeout,
 		LogLevel: "info", LogFormat: "auto", AuditClass: audit.DefaultClasses(), AuditFailure: FailOperation,
+		AuditFileSize: DefaultAuditFileSize,
 	}
 }

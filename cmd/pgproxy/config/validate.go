@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"pgproxy/audit/sink"
 )
 
 // maxName bounds a node's name: it stands in every line of the journal's listing.
@@ -70,6 +72,16 @@ func (c *Config) Validate() error {
 	}
 	if _, err := c.AuditPolicy(); err != nil {
 		bad("--audit-class, --audit-include, --audit-exclude, --audit-mask: %w", err)
+	}
+	if c.AuditSyslog != "" {
+		if _, _, err := sink.ParseSyslog(c.AuditSyslog); err != nil {
+			bad("--audit-syslog: %w", err)
+		}
+	}
+	if c.AuditTable != "" {
+		if _, err := pgconn.ParseConfig(c.AuditTable); err != nil {
+			bad("--audit-table: %w", err)
+		}
 	}
 	if !oneOf(c.AuditFailure, FailOperation, FailContinue, FailShutdown) {
 		bad("--audit-failure %q is none of %s, %s, %s", c.AuditFailure, FailOperation, FailContinue, FailShutdown)
