@@ -30,13 +30,21 @@ type fakeNode struct {
 
 var _ Node = (*fakeNode)(nil)
 
-func (f *fakeNode) Status(context.Context) Status   { return Status{Node: "a", Ready: true} }
-func (f *fakeNode) Journal() audit.Reader           { return f }
-func (f *fakeNode) Wake() (<-chan struct{}, func()) { return f.wake, func() {} }
-func (f *fakeNode) Stats() journal.Stats            { return journal.Stats{Records: 7} }
-func (f *fakeNode) Fold() audit.NewFold             { return nil }
-func (f *fakeNode) Databases() ([]string, error)    { return nil, nil }
-func (f *fakeNode) Users() ([]string, error)        { return nil, nil }
+func (f *fakeNode) Status(context.Context) Status { return Status{Node: "a", Ready: true} }
+func (f *fakeNode) Journal() audit.Reader         { return f }
+func (f *fakeNode) VerifyJournal(context.Context, []journal.Evidence, bool) (Verified, error) {
+	return Verified{}, nil
+}
+func (f *fakeNode) Prove(context.Context, string) (string, error) { return "", nil }
+func (f *fakeNode) Checkpoint(context.Context, string) (SignedCheckpoint, error) {
+	return SignedCheckpoint{}, nil
+}
+func (f *fakeNode) Trust(context.Context, string) error { return nil }
+func (f *fakeNode) Wake() (<-chan struct{}, func())     { return f.wake, func() {} }
+func (f *fakeNode) Stats() journal.Stats                { return journal.Stats{Records: 7} }
+func (f *fakeNode) Fold() audit.NewFold                 { return nil }
+func (f *fakeNode) Databases() ([]string, error)        { return nil, nil }
+func (f *fakeNode) Users() ([]string, error)            { return nil, nil }
 func (f *fakeNode) Row(journal.RowKey) ([]journal.Ref, error) {
 	return nil, nil
 }

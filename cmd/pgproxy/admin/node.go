@@ -9,6 +9,7 @@ import (
 
 // Node is what the server asks; serve implements it over the rooms. Its methods are called from many goroutines.
 type Node interface {
+	Prover
 	Status(ctx context.Context) Status
 	Journal() audit.Reader
 	// Fold makes rows out of their changes as the databases do.

@@ -44,6 +44,7 @@ func NewServer(node Node, now func() time.Time) *Server {
 	m.HandleFunc("GET /v1/journal/{origin}/{seq}", s.record)
 	m.HandleFunc("GET /v1/conflicts", s.conflicts)
 	m.HandleFunc("POST /v1/audit", s.audit)
+	s.proofs(m)
 	m.HandleFunc("POST /v1/drain", s.drain)
 	m.HandleFunc("POST /v1/verify", s.verify)
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -63,6 +63,10 @@ type Peer struct {
 	Acked      map[string]uint64 `json:"acked"`  // by origin's name: what it has stored
 	LagSeconds float64           `json:"lag_seconds"`
 	LastError  string            `json:"last_error"`
+	// Signed is the size of the newest checkpoint of its journal that is kept here, Holds that of this node's that it keeps.
+	Signed     uint64 `json:"signed"`
+	Holds      uint64 `json:"holds"`
+	Distrusted string `json:"distrusted,omitempty"` // why its records are refused: its journal contradicts what it signed
 }
 
 // Stream is an origin whose next record cannot be applied.

@@ -80,7 +80,14 @@ func (n *node) roomsStatus(ctx context.Context, s *admin.Status, names map[journ
 	s.Upstream = n.upstreamStatus(ctx)
 	for _, p := range n.forwarder.Status() {
 		peer := admin.Peer{Name: p.Name, NodeID: p.NodeID, Address: p.Addr, Connected: p.Connected, Queued: int64(p.Queued),
-			Acked: named(p.Acked, names), LagSeconds: p.LagSeconds, LastError: p.LastError}
+			Acked: named(p.Acked, names), LagSeconds: p.LagSeconds, LastError: p.LastError,
+			Signed: p.Checkpoint.Size, Holds: p.Holds, Distrusted: p.Distrusted}
+		if p.Distrusted != "" {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("records of node %s are refused: %s; once it is clear why: pgproxy audit trust %s", p.Name, p.Distrusted, p.Name))
+		}
+		if p.Contradicts != "" {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("THIS node's journal contradicts the checkpoint that peer %s keeps of it: %s: pgproxy audit verify --peers", p.Name, p.Contradicts))
+		}
 		s.Peers = append(s.Peers, peer)
 	}
 	s.Logins = n.server.Metrics().Logins.Load()

@@ -110,6 +110,8 @@ func TestServe(t *testing.T) {
 		run(t, "journal", "check", "--data-dir", s.dir).expect(t, admin.ExitRefused, "is running")
 	})
 	t.Run("tail", func(t *testing.T) { testTail(t, s) })
+	kept := filepath.Join(t.TempDir(), "a.checkpoint")
+	t.Run("proofs", func(t *testing.T) { testProofs(t, s.dir, kept) })
 	t.Run("no peers", func(t *testing.T) {
 		run(t, "drain", "--data-dir", s.dir).expect(t, 0, "drained")
 		run(t, "drain", "--data-dir", s.dir, "--peer", "zz").expect(t, admin.ExitUsage, `no peer "zz"`)
@@ -127,7 +129,47 @@ func TestServe(t *testing.T) {
 		}
 		run(t, "journal", "check", "--data-dir", s.dir).expect(t, 0, "nothing is wrong")
 		run(t, "journal", "ls", "--data-dir", s.dir).expect(t, 0, "UPDATE stock")
+		run(t, "audit", "verify", "--data-dir", s.dir, "--checkpoint", kept).expect(t, 0, "as they were written")
+		run(t, "audit", "verify", "--data-dir", s.dir, "--peers").expect(t, admin.AuditGap, "is not running")
+		run(t, "audit", "prove", "--data-dir", s.dir, "a/3").expect(t, 0, "c2sp.org/tlog-proof@v1")
+		run(t, "audit", "checkpoint", "--data-dir", s.dir).expect(t, 0, "pgproxy.journal/")
 	})
+}
+
+// testProofs asks a running node that has no peers, and keeps its checkpoint in a file.
+func testProofs(t *testing.T, dir, kept string) {
+	r := run(t, "audit", "checkpoint", "--data-dir", dir)
+	r.expect(t, 0, "pgproxy.journal/", "node a")
+	if err := os.WriteFile(kept, []byte(r.out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "audit", "verify", "--data-dir", dir, "--checkpoint", kept).expect(t, 0, "as they were written")
+	run(t, "audit", "verify", "--data-dir", dir, "-o", "json").expect(t, 0, `"tampered":false`, `"findings":[]`)
+	run(t, "audit", "verify", "--data-dir", dir, "--peers").expect(t, admin.AuditGap, "no peers")
+	run(t, "audit", "verify", "--data-dir", dir, "--checkpoint", filepath.Join(dir, "identity.db")).expect(t, admin.AuditError, "holds no checkpoint")
+	other := filepath.Join(t.TempDir(), "b.checkpoint")
+	stranger := run(t, "audit", "checkpoint", "--data-dir", writeJournal(t, 2))
+	stranger.expect(t, 0)
+	if err := os.WriteFile(other, []byte(stranger.out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "audit", "verify", "--data-dir", dir, "--checkpoint", other).expect(t, admin.AuditTampered, "rebuilt")
+	key := run(t, "audit", "checkpoint", "--data-dir", dir, "--key")
+	proof := run(t, "audit", "prove", "--data-dir", dir, "a/3")
+	proof.expect(t, 0, "c2sp.org/tlog-proof@v1", "\nindex ")
+	file := filepath.Join(t.TempDir(), "proof.txt")
+	if err := os.WriteFile(file, []byte(proof.out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "audit", "prove", "--check", file, "--key", strings.TrimSpace(key.out)).expect(t, 0, "record 3 of node", "INSERT INTO stock")
+	run(t, "audit", "prove", "--check", file).expect(t, admin.AuditGap, "signature was not checked")
+	if err := os.WriteFile(file, []byte(strings.Replace(proof.out, "\nindex ", "\nindex 1", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "audit", "prove", "--check", file, "--key", strings.TrimSpace(key.out)).expect(t, admin.AuditTampered)
+	run(t, "audit", "prove", "--data-dir", dir, "999999").expect(t, admin.AuditNothing)
+	run(t, "audit", "checkpoint", "--data-dir", dir, "--of", "zz").expect(t, admin.AuditNothing)
+	run(t, "audit", "trust", "--data-dir", dir, "zz").expect(t, admin.AuditNothing, "nothing is known")
 }
 
 // testTail follows the journal while something is written.
