@@ -19,8 +19,9 @@
 // entries of a range of positions (8 bytes, big endian), one after the other without a gap: own records, foreign records,
 // outcomes, attempts, conflicts, events. It begins with the state before its first entry, so opening plays only what is not
 // sealed. A full segment is sealed beside the running work: its indexes are written into its own file. So a commit costs
-// sequential keys in one transaction and nothing else. Every entry carries a CRC32C over itself and its position, every
-// record the hash of the one before it.
+// sequential keys in one transaction and nothing else. Close leaves the indexes of the last one in its file, for who reads the
+// journal of a stopped node (rest.go). Every entry carries a CRC32C over itself and its position, every record the hash of the
+// one before it.
 //
 // All entries are the leaves of one Merkle tree (RFC 6962); each entry carries the hashes that it completes (tree.go), so any
 // root, and any proof between two sizes, is read from the segments. Now and then, and at the end, the node signs the root of

@@ -1,6 +1,13 @@
 package journal
 
-import "sync/atomic"
+import (
+	"errors"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+)
 
 // VoidForm gives the void form of a full record.
 func VoidForm(b []byte) ([]byte, error) { return voidOf(b) }
@@ -23,5 +30,25 @@ func GrowTree() func(payload []byte) {
 	return func(payload []byte) {
 		e := entry{kind: entryOwn, payload: payload}
 		t.grow(e.leafHash())
+	}
+}
+
+// Rests reports whether the last segment was not played.
+func (r *ReadOnly) Rests() bool { return r.last().rested != nil }
+
+// Disturb takes one index away from the last segment of a closed journal.
+func Disturb(t testing.TB, dir string) {
+	t.Helper()
+	paths, err := segmentPaths(filepath.Join(dir, segmentsFolder))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("segments: %v, %v", paths, err)
+	}
+	g, err := openSegment(paths[len(paths)-1], 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = g.db.Update(func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketTerms) })
+	if err := errors.Join(err, g.close()); err != nil {
+		t.Fatal(err)
 	}
 }

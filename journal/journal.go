@@ -86,6 +86,7 @@ func (j *Journal) Close() error {
 	j.queue.close()
 	<-j.stopped
 	j.sealings.Wait()
+	j.rest()
 	err := j.clock.Release()
 	if f := j.failed.Load(); f != nil {
 		err = nil // the failure was told to everybody who waited

@@ -40,7 +40,7 @@ func newShelf(id Identity, cacheBytes int64) shelf {
 		aborted: map[uint64]bool{}, cache: newCache(cacheBytes)}
 }
 
-// openSegments opens all segment files and plays those that are not sealed.
+// openSegments opens all segment files and plays those that have no indexes.
 func (s *shelf) openSegments(ctx context.Context, writable bool, dir string, size int64, noSync bool) error {
 	paths, err := segmentPaths(dir)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *shelf) openSegments(ctx context.Context, writable bool, dir string, siz
 			return err
 		}
 	}
-	if n := len(s.segments); n > 0 && s.segments[n-1].sealed != nil {
+	if n := len(s.segments); n > 0 && s.segments[n-1].sealed != nil && s.segments[n-1].rested == nil {
 		// The next segment is made before one is sealed.
 		return goneSegment(fmt.Errorf("%w: the segment after %s is missing", ErrDamaged, filepath.Base(s.segments[n-1].path)))
 	}
@@ -82,7 +82,10 @@ func openChecked(path string, writable bool, size int64, noSync bool) (*segment,
 		return nil, lostSegment(path, err)
 	}
 	g.sealed = sealed
-	if sealed != nil {
+	if sealed == nil && !writable {
+		g.sealed, g.rested = g.loadRested()
+	}
+	if g.sealed != nil {
 		return g, nil
 	}
 	if err := checkPages(path); err != nil {
@@ -128,8 +131,9 @@ func (s *shelf) join(g *segment, isFirst bool) error {
 			ErrDamaged, g.first, s.durable.next))
 	}
 	if g.sealed != nil {
-		s.durable = base
-		s.durable.next = g.sealed.end // the rest comes with the next segment's base
+		if s.durable.next = g.sealed.end; g.rested != nil { // else the rest comes with the next segment's base
+			s.durable = g.rested
+		}
 		for _, seq := range g.sealed.aborted {
 			s.aborted[seq] = true
 		}

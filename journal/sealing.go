@@ -17,13 +17,25 @@ const sealBatch = 20000
 // seal writes the indexes of a segment that gets no more entries into its file. The key "sealed" comes last; a crash
 // before it leaves the segment unsealed, and the next start does it again.
 func (g *segment) seal(x *index, fault func(string)) (*sealedIndex, error) {
+	s, err := g.writeIndexes(x, func(w *sealWriter, s *sealedIndex) {
+		fault("journal.seal")
+		w.put(bucketSegment, keySealed, s.encode())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("seal %s: %w", g.path, err)
+	}
+	return s, nil
+}
+
+// writeIndexes writes what x knows; last puts what says that it is complete.
+func (g *segment) writeIndexes(x *index, last func(*sealWriter, *sealedIndex)) (*sealedIndex, error) {
 	w := sealWriter{g: g}
 	if err := w.begin(); err != nil {
-		return nil, fmt.Errorf("seal %s: %w", g.path, err)
+		return nil, err
 	}
 	s := x.summary()
 	if len(s.origins) > 1<<16 {
-		return nil, fmt.Errorf("seal %s: %d origins in one segment", g.path, len(s.origins))
+		return nil, fmt.Errorf("%d origins in one segment", len(s.origins))
 	}
 	w.writeSeqs(x)
 	w.writeTerms(x)
@@ -32,12 +44,8 @@ func (g *segment) seal(x *index, fault func(string)) (*sealedIndex, error) {
 		w.put(bucketOutcomes, positionKey(seq), positionKey(x.outcomes[seq]))
 	}
 	w.writeConflicts(x)
-	fault("journal.seal")
-	w.put(bucketSegment, keySealed, s.encode())
-	if err := w.end(); err != nil {
-		return nil, fmt.Errorf("seal %s: %w", g.path, err)
-	}
-	return s, nil
+	last(&w, s)
+	return s, w.end()
 }
 
 // sealWriter puts keys in rising order, a batch to a transaction. After an error it does nothing more.
@@ -48,9 +56,12 @@ type sealWriter struct {
 	err error
 }
 
-// begin removes what an interrupted sealing left behind.
+// begin removes what an interrupted sealing, or an earlier rest, left behind.
 func (w *sealWriter) begin() error {
 	return w.g.db.Update(func(tx *bolt.Tx) error {
+		if err := tx.Bucket(bucketSegment).Delete(keyRested); err != nil {
+			return err
+		}
 		for _, name := range indexBuckets {
 			if err := tx.DeleteBucket(name); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
 				return err

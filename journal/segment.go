@@ -18,9 +18,10 @@ import (
 // Names inside a segment file. They are part of the format.
 var (
 	bucketEntries = []byte("entries") // position (8 bytes, big endian) -> stamped entry
-	bucketSegment = []byte("segment") // "base", "state", "sealed"
+	bucketSegment = []byte("segment") // "base", "acked", "rested", "sealed"
 	keyBase       = []byte("base")    // the state before the first entry
 	keyAcked      = []byte("acked")   // acknowledged vectors, replaced as they move
+	keyRested     = []byte("rested")  // summary and state of a last segment at Close; its indexes are complete up to there
 	keySealed     = []byte("sealed")  // summary; its presence means that the indexes are complete
 )
 
@@ -45,6 +46,8 @@ type segment struct {
 	// mem finds entries until the segment is sealed; then it is nil and sealed is set. Guarded by shelf.mu.
 	mem    *index
 	sealed *sealedIndex
+	// rested is set in a last segment that is only read and whose indexes Close has left: the state behind its last entry.
+	rested *state
 }
 
 func segmentName(first uint64) string { return fmt.Sprintf("%016x%s", first, segmentSuffix) }

@@ -16,16 +16,18 @@ import (
 	"pgproxy/test/harness"
 )
 
-// Limits of `journal ls` on a large journal, start of the program included.
+// What `journal ls` may take on a large journal, start of the program included.
 const (
-	blink       = 4 * time.Second // of processor time, which is nearly the same on a machine that does other things too; replaying an unsealed segment takes about 1 s of it
-	listMemory  = 200 << 20       // of the largest listing, which pages through everything
-	rareEvery   = 10000           // one in so many records is of the rare user and the rare table
+	page        = 10        // a page, or a filter that finds few, takes at most one part in so many of what listing everything takes
+	listMemory  = 200 << 20 // of the largest listing, which pages through everything
+	rareEvery   = 10000     // one in so many records is of the rare user and the rare table
 	listWriters = 64
 )
 
 // TestListingOfALargeJournal: the first page comes within a blink, filters do not read everything, and all of it can be
-// paged through in constant memory. PGPROXY_RECORDS says how large (1,000,000 in `make soak`).
+// paged through in constant memory. The machine's speed is no matter: what is compared is processor time of the same program
+// on the same journal. (journal.TestFirstPageReadsLittle counts what is read.) PGPROXY_RECORDS says how large
+// (1,000,000 in `make soak`).
 func TestListingOfALargeJournal(t *testing.T) {
 	records := harness.Number(t, "PGPROXY_RECORDS", 100000)
 	dir := filepath.Join(harness.Dir(t, "journal"), "data")
@@ -34,19 +36,19 @@ func TestListingOfALargeJournal(t *testing.T) {
 	t.Logf("wrote %d records in %v", records, time.Since(begin).Round(time.Millisecond))
 	binary := harness.Build(t)
 	rare := records / rareEvery
+	var whole time.Duration // of processor time
 	for _, c := range []struct {
 		name  string
 		args  []string
 		lines int
-		limit time.Duration
 	}{
-		{"first page", []string{"--limit", "50"}, 50, blink},
-		{"rare table", []string{"--table", "rare", "--limit", "50"}, min(rare, 50), blink},
-		{"rare user", []string{"--user", "ruth", "--limit", "50"}, min(rare, 50), blink},
-		{"no such user", []string{"--user", "nobody"}, 0, blink},
-		{"no such table", []string{"--table", "nothing"}, 0, blink},
-		{"time before all", []string{"--until", "2000-01-01"}, 0, blink},
-		{"everything", []string{"--limit", strconv.Itoa(records + 10)}, records, 20 * time.Minute},
+		{"everything", []string{"--limit", strconv.Itoa(records + 10)}, records},
+		{"first page", []string{"--limit", "50"}, 50},
+		{"rare table", []string{"--table", "rare", "--limit", "50"}, min(rare, 50)},
+		{"rare user", []string{"--user", "ruth", "--limit", "50"}, min(rare, 50)},
+		{"no such user", []string{"--user", "nobody"}, 0},
+		{"no such table", []string{"--table", "nothing"}, 0},
+		{"time before all", []string{"--until", "2000-01-01"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			begin := time.Now()
@@ -62,8 +64,10 @@ func TestListingOfALargeJournal(t *testing.T) {
 			if out.lines != c.lines {
 				t.Errorf("%d lines, expected %d", out.lines, c.lines)
 			}
-			if used > c.limit {
-				t.Errorf("it took %v of processor time, more than %v", used, c.limit)
+			if whole == 0 {
+				whole = used
+			} else if used > whole/page {
+				t.Errorf("it took %v of processor time, and listing everything %v", used, whole)
 			}
 			if out.memory > listMemory {
 				t.Errorf("it took %d MiB", out.memory>>20)
