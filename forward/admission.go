@@ -31,10 +31,11 @@ func (f *Forwarder) own() (journal.Member, bool) {
 	return journal.Member{}, false
 }
 
-// alone reports whether this node could give up its cluster: no other member, and nothing that a client wrote.
+// alone reports whether this node could give up its cluster: no other member, and nothing that a client wrote. Only a
+// founder, whose number is 0, can be: who was admitted has others, also before their records have come.
 func (f *Forwarder) alone() bool {
 	id := f.j.Identity()
-	if id.Cluster.IsZero() {
+	if id.Cluster.IsZero() || id.Number != 0 {
 		return false
 	}
 	for _, m := range f.members() {

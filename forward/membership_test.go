@@ -68,6 +68,21 @@ func TestAsksOnlyAsWhatItSaid(t *testing.T) {
 	}
 }
 
+// TestAdmittedIsNotAlone: a node that was just admitted does not offer to give up its cluster, though it has received
+// nothing yet: another node would admit it too, and be left with a member that never comes.
+func TestAdmittedIsNotAlone(t *testing.T) {
+	n := newNode(t, "b")
+	f := &Forwarder{j: n.j}
+	for number, want := range []bool{true, false} {
+		if err := n.j.SetCluster(journal.NodeID{1}, uint32(number)); err != nil {
+			t.Fatal(err)
+		}
+		if f.alone() != want {
+			t.Errorf("number %d: alone is %v", number, !want)
+		}
+	}
+}
+
 // TestWaitsForMember has a node that may not found: it refuses writes and says for whom it waits.
 func TestWaitsForMember(t *testing.T) {
 	noLeaks(t)
