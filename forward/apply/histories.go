@@ -3,6 +3,7 @@ package apply
 import (
 	"pgproxy/forward/conflict"
 	"pgproxy/journal"
+	"pgproxy/journal/hlc"
 )
 
 // historyMax bounds the changes that are kept in memory for rows that are folded again and again.
@@ -37,6 +38,15 @@ func (h *histories) put(k journal.RowKey, r *conflict.History) {
 		}
 		if other != k {
 			h.drop(other)
+		}
+	}
+}
+
+// forget lets go of rows that nothing can change any more but what knows all of their changes.
+func (h *histories) forget(final hlc.Time) {
+	for k, r := range h.rows {
+		if r.Last() <= final {
+			h.drop(k)
 		}
 	}
 }

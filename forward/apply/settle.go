@@ -104,6 +104,10 @@ func (a *Applier) settleNow(ctx context.Context) error {
 		return err
 	}
 	a.settling.safe = applied
+	final := a.o.Journal.Final()
+	for _, d := range a.databases {
+		d.histories.forget(final)
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"pgproxy/forward/conflict"
 	"pgproxy/journal"
 )
 
@@ -129,6 +130,25 @@ func TestSettledIsSafe(t *testing.T) {
 		}
 	}
 	w.converge()
+}
+
+// TestHistoriesAreForgotten: the fold of a row is let go of once its changes are final, and no sooner.
+func TestHistoriesAreForgotten(t *testing.T) {
+	h, old, late := &histories{}, conflict.NewHistory(), conflict.NewHistory()
+	early := &conflict.Change{ID: journal.ID{Seq: 1}, HLC: 10, Op: journal.OpDelete}
+	old.Add(early)
+	late.Add(early)
+	late.Add(&conflict.Change{ID: journal.ID{Seq: 2}, HLC: 30, Op: journal.OpDelete})
+	h.put("old", old)
+	h.put("late", late)
+	h.forget(20)
+	if h.rows["old"] != nil || h.rows["late"] != late || h.total != late.Len()+1 {
+		t.Errorf("%d changes kept in %d rows", h.total, len(h.rows))
+	}
+	h.forget(30)
+	if len(h.rows) > 0 || h.total != 0 {
+		t.Errorf("%d changes kept in %d rows", h.total, len(h.rows))
+	}
 }
 
 // TestSettledInEveryDatabase: a database that is not written to has its positions moved too, so that nobody has to look

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"pgproxy/journal"
+	"pgproxy/journal/hlc"
 )
 
 // stride is how many changes lie between two states that a History keeps.
@@ -40,6 +41,14 @@ func NewHistory() *History {
 
 // Len is the number of changes.
 func (h *History) Len() int { return len(h.changes) }
+
+// Last gives the time of the latest change; zero if there is none.
+func (h *History) Last() hlc.Time {
+	if len(h.changes) == 0 {
+		return 0
+	}
+	return h.changes[len(h.changes)-1].HLC
+}
 
 // Has reports whether changes of the record are in h.
 func (h *History) Has(id journal.ID) bool { return h.records[id] }
