@@ -33,7 +33,7 @@
 // Where no column can be appended (keyless UPDATE and MERGE before 18, views, rules, functions, COPY), the table is
 // compared with what is known: own rows by xmin in the client's session, removed ones as those that our own session still
 // sees where the client's does not. It costs a scan of the table, hence Options.ScanPages; beyond, and wherever the role
-// may not look, the effect is CaptureMissing with a note. At REPEATABLE READ the client's session does not see what others
+// may not look, the statement is run again at the peers (again.go), or the effect is CaptureMissing with a note. At REPEATABLE READ the client's session does not see what others
 // have written since its snapshot either: their rows are told by xmin. Rows of one value in a table without key are a count.
 // Small COPYs into large tables are read by the keys of the stream.
 //

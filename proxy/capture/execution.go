@@ -95,6 +95,9 @@ func (e *Execution) Finish(ctx context.Context, tx *TxState, tag string) (Effect
 		w.notes = append(w.notes, e.plan.Note)
 	}
 	err := w.finish(tag)
+	if err == nil {
+		err = w.again()
+	}
 	if err != nil {
 		return Effect{}, fmt.Errorf("capture %s: %w", commandOf(tag), err)
 	}

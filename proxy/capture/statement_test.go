@@ -152,10 +152,10 @@ func TestRoles(t *testing.T) {
 		c.plain(`CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1); CREATE ROLE writer; GRANT INSERT, UPDATE ON t TO writer; CREATE ROLE reader; GRANT ALL ON t TO reader;
 CREATE TABLE rls (id int PRIMARY KEY, who text); ALTER TABLE rls ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON rls USING (who = current_user) WITH CHECK (true); GRANT ALL ON rls TO reader`)
 		c.run("SET ROLE writer")
-		c.expect(t, "INSERT INTO t VALUES (2, 2)", "missing [public.t]")
+		c.expect(t, "INSERT INTO t VALUES (2, 2)", "statement [public.t]")
 		c.run("SET ROLE reader")
 		c.expect(t, "INSERT INTO t VALUES (3, 3)", "exact [public.t] I t +(3,3)")
-		c.expect(t, "INSERT INTO rls VALUES (3, 'other')", "missing [public.rls]")
+		c.expect(t, "INSERT INTO rls VALUES (3, 'other')", "statement [public.rls]")
 		c.run("RESET ROLE")
 		c.expect(t, "INSERT INTO rls VALUES (4, 'other')", "exact [public.rls] I rls +(4,other)")
 	})
