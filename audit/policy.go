@@ -30,6 +30,14 @@ func DefaultClasses() []string {
 	return []string{"WRITE", "DDL", "ROLE", "FUNCTION", ClassSession}
 }
 
+func byDefault(class string) bool {
+	switch class {
+	case "WRITE", "DDL", "ROLE", "FUNCTION", ClassSession:
+		return true
+	}
+	return false
+}
+
 // Policy says what is recorded, and what is shown of it. The zero value and nil are the default: DefaultClasses, no mask.
 //
 // What is replicated is always in the journal: peers need it. Of a committed write that the policy leaves out, the journal
@@ -121,7 +129,7 @@ func parseRule(text string) (rule, error) {
 // Records reports whether the policy wants s in the journal.
 func (p *Policy) Records(s *Subject) bool {
 	if p == nil {
-		return slices.Contains(DefaultClasses(), s.Class)
+		return byDefault(s.Class)
 	}
 	if slices.ContainsFunc(p.exclude, func(r rule) bool { return r.covers(s) }) {
 		return false
@@ -130,7 +138,7 @@ func (p *Policy) Records(s *Subject) bool {
 		return true
 	}
 	if p.classes == nil {
-		return slices.Contains(DefaultClasses(), s.Class)
+		return byDefault(s.Class)
 	}
 	return p.classes["ALL"] || p.classes[s.Class]
 }
@@ -145,7 +153,7 @@ func (p *Policy) RecordsSession(w journal.Who) bool {
 func (p *Policy) MayRecord(class journal.Class) bool {
 	name := class.String()
 	if p == nil || p.classes == nil {
-		if slices.Contains(DefaultClasses(), name) {
+		if byDefault(name) {
 			return true
 		}
 	} else if p.classes["ALL"] || p.classes[name] {
@@ -159,7 +167,7 @@ func (p *Policy) MayRecord(class journal.Class) bool {
 
 // touches reports whether the rule matches, for one of the tables at least.
 func (r rule) touches(s *Subject) bool {
-	return r.about(s) && (!r.hasTable() || slices.ContainsFunc(s.Tables, r.table))
+	return r.about(s) && (!r.hasTable() || slices.ContainsFunc(s.Tables, func(t string) bool { return r.table(t, true) }))
 }
 
 // covers reports whether the rule matches for all of the tables.
@@ -170,7 +178,7 @@ func (r rule) covers(s *Subject) bool {
 	if !r.hasTable() {
 		return true
 	}
-	return len(s.Tables) > 0 && !slices.ContainsFunc(s.Tables, func(t string) bool { return !r.table(t) })
+	return len(s.Tables) > 0 && !slices.ContainsFunc(s.Tables, func(t string) bool { return !r.table(t, false) })
 }
 
 func (r rule) hasTable() bool { return r["schema"] != "" || r["table"] != "" }
@@ -188,17 +196,23 @@ func (r rule) about(s *Subject) bool {
 	return !ok || matches(strings.ToUpper(pattern), s.Class)
 }
 
-// table looks at one table. A pattern for the table may name the schema, too.
-func (r rule) table(name string) bool {
+// table looks at one table. A pattern for the table may name the schema, too. Of a name without schema, which a read may
+// have, unqualified says whether it may be in any.
+func (r rule) table(name string, unqualified bool) bool {
 	schema, table, ok := strings.Cut(name, ".")
 	if !ok {
 		schema, table = "", name
 	}
-	if pattern, ok := r["schema"]; ok && !matches(pattern, schema) {
+	any := schema == "" && unqualified
+	if pattern, ok := r["schema"]; ok && !any && !matches(pattern, schema) {
 		return false
 	}
 	pattern, ok := r["table"]
-	return !ok || matches(pattern, table) || strings.Contains(pattern, ".") && matches(pattern, name)
+	if !ok || matches(pattern, table) {
+		return true
+	}
+	i := strings.LastIndexByte(pattern, '.')
+	return i >= 0 && (matches(pattern, name) || any && matches(pattern[i+1:], table))
 }
 
 // matches compares with a shell pattern; '/' is a character like any other.

@@ -225,7 +225,9 @@ func (s *session) passLate(typ byte, body []byte) {
 // onQueryAnswer handles what answers the client's own Query or FunctionCall.
 func (s *session) onQueryAnswer(typ byte) error {
 	switch typ {
-	case 'T', 'C', 'I', 'H', 'c', 'V':
+	case 'C':
+		return s.onWatchedTag()
+	case 'T', 'I', 'H', 'c', 'V':
 	case 'G':
 		s.q.copyIn()
 		s.urgent = true
@@ -242,9 +244,7 @@ func (s *session) onExecuteAnswer(o *owed, typ byte) error {
 	switch typ {
 	case 'C', 'I', 's':
 		if o.run == nil {
-			s.pass(o)
-			s.pop()
-			return nil
+			return s.onPassingEnd(o, typ)
 		}
 		if typ == 'C' {
 			body, err := s.br.Body(wire.MaxStartup)
@@ -365,7 +365,16 @@ func (s *session) onServerError() error {
 	s.headOK = false
 	s.rowDesc = s.rowDesc[:0]
 	s.endBurst()
-	s.q.fail(f, !raw)
+	failed := *o
+	if ok && endsReady(failed.kind) {
+		s.watchedDone(failed.watch, "", f)
+	}
+	for _, w := range s.q.fail(f, !raw) {
+		if w.owns(&failed) {
+			s.watchedDone(w, "", f)
+		}
+		s.report(w)
+	}
 	return nil
 }
 
@@ -386,7 +395,54 @@ func (s *session) onReady() error {
 			s.askToEnd()
 		}
 	}
+	s.report(o.watch)
 	s.headOK = false
 	s.q.idle(status)
 	return nil
+}
+
+// onWatchedTag passes a CommandComplete of the client's own Query.
+func (s *session) onWatchedTag() error {
+	if o, ok := s.first(); ok && o.watch != nil {
+		tag, err := s.readTag()
+		if err != nil {
+			return err
+		}
+		s.watchedDone(o.watch, tag, nil)
+		return s.cw.w.Start('C').String(tag).End()
+	}
+	return s.br.Forward(s.cw.w)
+}
+
+// onPassingEnd passes what ends an Execute that is not held.
+func (s *session) onPassingEnd(o *owed, typ byte) error {
+	switch {
+	case o.watch == nil:
+		s.pass(o)
+	case typ == 'C':
+		tag, err := s.readTag()
+		if err != nil {
+			return err
+		}
+		s.watchedDone(o.watch, tag, nil)
+		_ = s.cw.w.Start('C').String(tag).End() // sticks
+	default:
+		s.watchedDone(o.watch, "", nil)
+		s.pass(o)
+	}
+	s.report(o.watch)
+	s.pop()
+	return nil
+}
+
+func (s *session) readTag() (string, error) {
+	body, err := s.br.Body(wire.MaxStartup)
+	if err != nil {
+		return "", fmt.Errorf("read a command tag: %w", err)
+	}
+	tag, err := wire.Tag(body)
+	if err != nil {
+		return "", fmt.Errorf("read a command tag: %w", err)
+	}
+	return tag, nil
 }

@@ -144,7 +144,7 @@ func withheld(code, message string) string {
 // applyPolicy takes out of a recorded statement what the policy does not want on the disk.
 func (s *session) applyPolicy(st *journal.Statement, original *parser.Statement) {
 	policy := s.srv.o.Audit
-	tables := tablesOf(st)
+	tables := tablesOf(st, original)
 	if policy.Masks(s.database, tables) {
 		st.Redacted |= journal.RedactedMask
 		if original != nil && original.Command != "" {
@@ -155,10 +155,24 @@ func (s *session) applyPolicy(st *journal.Statement, original *parser.Statement)
 		st.Message = maskedMessage(st)
 		hideParams(st)
 	}
-	if !policy.Records(s.subject(st, tables)) {
+	if !s.wanted(st, tables) {
 		st.Redacted |= journal.RedactedPolicy
 		st.Query, st.Params, st.Context = "", nil, ""
 	}
+}
+
+// wanted reports whether the policy wants the statement recorded. One that was held may write, whatever its class.
+func (s *session) wanted(st *journal.Statement, tables []string) bool {
+	subject := s.subject(st, tables)
+	if s.srv.o.Audit.Records(subject) {
+		return true
+	}
+	switch st.Class {
+	case journal.ClassWrite, journal.ClassDDL, journal.ClassRole, journal.ClassFunction:
+		return false
+	}
+	subject.Class = journal.ClassWrite.String()
+	return s.srv.o.Audit.Records(subject)
 }
 
 // maskedMessage keeps no server message: it may quote the values ("Key (iban)=(..) already exists").
@@ -176,8 +190,17 @@ func (s *session) subject(st *journal.Statement, tables []string) *audit.Subject
 }
 
 // tablesOf lists the tables that a statement names or changes.
-func tablesOf(st *journal.Statement) []string {
+func tablesOf(st *journal.Statement, original *parser.Statement) []string {
 	tables := slices.Clone(st.Tables)
+	if len(tables) == 0 && original != nil { // it failed, or changed nothing: what it names
+		for _, t := range original.Targets {
+			if t.Schema != "" {
+				tables = append(tables, t.Schema+"."+t.Name.Name)
+			} else {
+				tables = append(tables, t.Name.Name)
+			}
+		}
+	}
 	for _, o := range st.Objects {
 		if o.Type == "table" || o.Type == "relation" {
 			tables = append(tables, o.Name)

@@ -34,7 +34,7 @@ func (s *session) onExecute(peek []byte) error {
 		return s.refuse(err)
 	}
 	s.skippedPortal(po)
-	if err := s.forward(owed{kind: 'E'}); err != nil {
+	if err := s.forward(owed{kind: 'E', watch: s.watchPortal(po)}); err != nil {
 		return err
 	}
 	s.after(st)

@@ -61,6 +61,10 @@ func (s *session) onParse() error {
 	if err != nil {
 		return s.refuse(err)
 	}
+	if s.q.state().failed { // that was noticed only now
+		s.skip.parse(p.Name, s.parse(p.Text))
+		return nil
+	}
 	s.segment = true
 	s.define(p.Name, ps)
 	s.q.push(owed{kind: 'P', ps: ps})
@@ -139,7 +143,7 @@ func (s *session) passes(st *parser.Statement) bool {
 // notable reports whether a statement that is not held must still be known when it is executed.
 func (s *session) notable(st *parser.Statement) bool {
 	return !s.passes(st) || st.Class == parser.ClassTransaction || st.AltersSession || st.AltersSchema || st.DropsPrepared ||
-		st.Class == parser.ClassPrepare || st.Setting == parser.ContextSetting || st.Claim != nil
+		st.Class == parser.ClassPrepare || st.Setting == parser.ContextSetting || st.Claim != nil || s.watches(st)
 }
 
 // plan asks capture. Where it must query in the client's session, nothing may be owed; nil in a failed transaction, where
@@ -238,7 +242,8 @@ func (s *session) onBind() error {
 	s.portals[po.name] = po
 	if ps.plan == nil {
 		s.noteClaim(po, peek)
-		return s.forward(owed{kind: 'B'})
+		s.noteParams(po, peek)
+		return s.forward(owed{kind: 'B', po: po})
 	}
 	return s.bindHeld(po)
 }

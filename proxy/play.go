@@ -238,6 +238,9 @@ func (p *player) run(st *parser.Statement, plan *capture.Plan) (*run, error) {
 	} else if err != nil && plan == nil && s.worthSkipped(st) {
 		s.recordSkipped(st, r.origin, err)
 	}
+	if plan == nil && (err == nil || !s.worthSkipped(st)) && s.watches(st) {
+		s.recordPassed(r, err)
+	}
 	if err == nil {
 		s.after(st)
 	}

@@ -33,6 +33,8 @@ type owed struct {
 	late  bool      // Describe: its RowDescription leaves with the first answer to Execute
 	run   *run      // what collects the answers; its tag and errors are written to the client by who waits
 	ps    *prepared // told if the message did not take effect
+	watch *watched  // recorded when it is answered
+	po    *portal   // Bind: what it makes
 }
 
 // queue is the FIFO of owed answers, between the goroutine that sends to the server and the one that reads from it.
@@ -260,8 +262,8 @@ func (q *queue) endCopy() {
 }
 
 // fail takes an ErrorResponse to the head: what was sent before the next Sync will not be answered. f is kept for the
-// sender if keep is set.
-func (q *queue) fail(f *failure, keep bool) {
+// sender if keep is set. It gives what was watched among them, the failed one included.
+func (q *queue) fail(f *failure, keep bool) (dropped []*watched) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer q.signal()
@@ -269,7 +271,7 @@ func (q *queue) fail(f *failure, keep bool) {
 		q.failure = f
 	}
 	if q.n == 0 {
-		return
+		return nil
 	}
 	f.seq = q.popped + 1
 	if q.copying != 0 {
@@ -281,15 +283,19 @@ func (q *queue) fail(f *failure, keep bool) {
 	}
 	kind := q.ring[q.head].kind
 	if endsReady(kind) {
-		return // ReadyForQuery follows at once
+		return nil // ReadyForQuery follows at once
 	}
 	for q.n > 0 && q.ring[q.head].kind != 'S' {
 		if ps := q.ring[q.head].ps; ps != nil {
 			ps.failed = true
 		}
+		if w := q.ring[q.head].watch; w != nil {
+			dropped = append(dropped, w)
+		}
 		q.drop()
 	}
 	q.failed = q.n == 0
+	return dropped
 }
 
 // signal wakes the sender if what it waits for has come. Called with the lock held.

@@ -52,7 +52,7 @@ func (s *session) passQuery(body []byte, script *parser.Script) error {
 	s.segment = false   // and ends an implicit transaction
 	s.block = 0
 	refused := script != nil && s.q.state().status == 'E'
-	s.q.push(owed{kind: 'Q'})
+	s.q.push(owed{kind: 'Q', watch: s.watchString(script, refused)})
 	if err := s.bw.Frame('Q', body); err != nil {
 		return err
 	}

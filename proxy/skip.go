@@ -70,8 +70,8 @@ func (k *skipped) parse(name string, script *parser.Script) {
 func (s *session) skipBind(portal, name string) {
 	st := s.skip.stmts[name]
 	if st == nil {
-		if ps := s.stmts[name].live(); ps != nil {
-			st = ps.st
+		if ps := s.stmts[name]; ps != nil && !ps.closed {
+			st = ps.st // also one that was skipped itself
 		}
 	}
 	if s.skip.portals == nil {
