@@ -11,6 +11,7 @@ type Blame struct {
 	Query   string  `json:"query,omitempty"`
 	Deleted bool    `json:"deleted,omitempty"` // the row is not there any more; this is who ended it
 	Key     Columns `json:"key"`
+	of      rowOf   // for those who go on from here
 }
 
 func answerBlame(ctx context.Context, r Reader, q Question, aid Aid, give func(any) error) error {
@@ -58,7 +59,7 @@ func answerBlame(ctx context.Context, r Reader, q Question, aid Aid, give func(a
 	}
 	for _, c := range *show {
 		if b, ok := last[c.Name]; ok && (q.Column == "" || q.Column == c.Name) {
-			b.Key = newest.Key
+			b.Key, b.of = newest.Key, row
 			if err := give(b); err != nil {
 				return err
 			}

@@ -16,6 +16,17 @@
 // transactions back (undo.go, undosql.go). A row comes out of its changes by a Fold that cmd brings from forward/conflict, so
 // that an auditor sees the row that the databases hold.
 //
+// # What is recorded, and what is shown
+//
+// Policy (policy.go) says what is recorded beside what is replicated; the proxy asks it before anything is written. Columns
+// can be masked (mask.go, veil.go): the values themselves stay in the journal, because peers, folding and undo need them, and
+// are taken out of everything that is shown or exported, also from the files of a stopped node. The policy is in the
+// journal (EventNodeStart) and needs no other place. What replication does not need is not written at all: of a statement
+// that names a table with a masked column, the constants of the text, the parameters and the database's error message. Undo
+// shows its statements whole: without the values they are none. Hashes are HMAC-SHA256 by a key of the journal's own (mask.key
+// in the data folder): equal values are recognized, others can be tried only by who has the key. Another node's journal
+// shows by its own policy: give all nodes the same.
+//
 // Five things that must never mix are kept apart in every form:
 //
 //	            JSON                      table, csv

@@ -90,39 +90,7 @@ func (p *Policy) HasMasks() (any, keyed bool) {
 	return len(p.masks) > 0, slices.ContainsFunc(p.masks, func(m mask) bool { return m.treatment == Hashed })
 }
 
-// Veil gives a transaction as it may be shown: masked columns' values in its changes are replaced. It gives tx itself where
-// nothing is masked, else a copy; tx is not changed. key is the journal's own, for Hashed; without it hashes are redacted.
-func (p *Policy) Veil(tx *journal.Tx, key []byte) *journal.Tx {
-	if tx == nil {
-		return nil
-	}
-	columns := make([][]Treatment, len(tx.Relations))
-	any := false
-	for i := range tx.Relations {
-		rel := &tx.Relations[i]
-		columns[i] = make([]Treatment, len(rel.Columns))
-		for k := range rel.Columns {
-			columns[i][k] = p.Column(tx.Database, rel.Schema, rel.Name, rel.Columns[k].Name)
-			any = any || columns[i][k] != Clear
-		}
-	}
-	if !any {
-		return tx
-	}
-	shown := *tx
-	shown.Statements = slices.Clone(tx.Statements)
-	for i := range shown.Statements {
-		st := &shown.Statements[i]
-		st.Changes = slices.Clone(st.Changes)
-		for k := range st.Changes {
-			c := &st.Changes[k]
-			c.Before = veil(c.Before, columns[c.Relation], key)
-			c.After = veil(c.After, columns[c.Relation], key)
-		}
-	}
-	return &shown
-}
-
+// veil gives a row as it may be shown.
 func veil(row []journal.Value, columns []Treatment, key []byte) []journal.Value {
 	if row == nil {
 		return nil

@@ -76,27 +76,33 @@ func TestPolicyMistakes(t *testing.T) {
 // TestVeil: masked, hashed, omitted; the original stays; NULL stays NULL.
 func TestVeil(t *testing.T) {
 	p := policy(t, PolicySettings{Mask: []string{"bank/public.c.iban=hash", "*.c.name=mask", "public.c.note=omit"}})
-	tx := &journal.Tx{Database: "bank", Relations: []journal.Relation{{Schema: "public", Name: "c", Columns: []journal.Column{{Name: "id"}, {Name: "iban"}, {Name: "name"}, {Name: "note"}}}},
-		Statements: []journal.Statement{{Changes: []journal.Change{{Op: journal.OpUpdate,
-			Before: []journal.Value{journal.Text("1"), journal.Text("DE1"), journal.Null(), journal.Text("x")},
-			After:  []journal.Value{journal.Text("1"), journal.Text("DE2"), journal.Text("Ann"), journal.Text("y")}}}}}}
-	shown := p.Veil(tx, []byte("key"))
-	c, old := shown.Statements[0].Changes[0], tx.Statements[0].Changes[0]
-	if old.After[2] != journal.Text("Ann") || c.After[0] != journal.Text("1") || c.After[2].Kind != journal.ValueRedacted || c.Before[2] != journal.Null() ||
-		c.After[3].Kind != journal.ValueAbsent || !strings.HasPrefix(c.After[1].Data, "hmac-sha256:") || c.After[1] == c.Before[1] {
-		t.Errorf("%+v", c)
+	row := func(iban string, name Value) *Columns {
+		return &Columns{{"id", Value(journal.Text("1"))}, {"iban", Value(journal.Text(iban))}, {"name", name}, {"note", Value(journal.Text("x"))}}
 	}
-	if other := p.Veil(tx, []byte("other")).Statements[0].Changes[0]; other.After[1] == c.After[1] {
+	tx := Transaction{Database: "bank", Statements: []Statement{{Rows: []Row{{Op: "U", Schema: "public", Table: "c",
+		Before: row("DE1", Value(journal.Null())), After: row("DE2", Value(journal.Text("Ann")))}}}}}
+	shown := func(key string) (before, after Columns) {
+		r := NewVeil(p, []byte(key)).Show(tx).(Transaction).Statements[0].Rows[0]
+		return *r.Before, *r.After
+	}
+	before, after := shown("key")
+	if len(after) != 3 || after[0].Value.Data != "1" || !strings.HasPrefix(after[1].Value.Data, "hmac-sha256:") || after[1] == before[1] ||
+		after[2].Value.Kind != journal.ValueRedacted || before[2].Value.Kind != journal.ValueNull {
+		t.Errorf("%+v %+v", before, after)
+	}
+	if _, other := shown("other"); other[1] == after[1] {
 		t.Error("the hash does not depend on the key")
 	}
-	if p.Veil(tx, nil).Statements[0].Changes[0].After[1].Kind != journal.ValueRedacted {
+	if _, none := shown(""); none[1].Value.Kind != journal.ValueRedacted {
 		t.Error("without a key it is redacted")
+	}
+	if (*tx.Statements[0].Rows[0].After)[2].Value.Data != "Ann" {
+		t.Error("the original was changed")
 	}
 	if !p.Masks("bank", []string{"public.c"}) || !p.Masks("x", []string{"c"}) || p.Masks("bank", []string{"public.d"}) {
 		t.Error("Masks")
 	}
-	var none *Policy
-	if none.Veil(tx, nil) != tx {
-		t.Error("nothing is masked")
+	if NewVeil(policy(t, PolicySettings{}), nil) != nil || NewVeil(nil, nil) != nil {
+		t.Error("a veil that hides nothing")
 	}
 }

@@ -87,16 +87,6 @@ func (s *session) onServer(typ byte, n int) error {
 	return fmt.Errorf("%w: %q in answer to %q", errProtocol, typ, o.kind)
 }
 
-func acknowledgement(kind byte) byte {
-	switch kind {
-	case 'P':
-		return '1'
-	case 'B':
-		return '2'
-	}
-	return '3'
-}
-
 // first gives the queue's head, from a copy as long as it stays.
 func (s *session) first() (*owed, bool) {
 	if !s.headOK {
@@ -399,50 +389,4 @@ func (s *session) onReady() error {
 	s.headOK = false
 	s.q.idle(status)
 	return nil
-}
-
-// onWatchedTag passes a CommandComplete of the client's own Query.
-func (s *session) onWatchedTag() error {
-	if o, ok := s.first(); ok && o.watch != nil {
-		tag, err := s.readTag()
-		if err != nil {
-			return err
-		}
-		s.watchedDone(o.watch, tag, nil)
-		return s.cw.w.Start('C').String(tag).End()
-	}
-	return s.br.Forward(s.cw.w)
-}
-
-// onPassingEnd passes what ends an Execute that is not held.
-func (s *session) onPassingEnd(o *owed, typ byte) error {
-	switch {
-	case o.watch == nil:
-		s.pass(o)
-	case typ == 'C':
-		tag, err := s.readTag()
-		if err != nil {
-			return err
-		}
-		s.watchedDone(o.watch, tag, nil)
-		_ = s.cw.w.Start('C').String(tag).End() // sticks
-	default:
-		s.watchedDone(o.watch, "", nil)
-		s.pass(o)
-	}
-	s.report(o.watch)
-	s.pop()
-	return nil
-}
-
-func (s *session) readTag() (string, error) {
-	body, err := s.br.Body(wire.MaxStartup)
-	if err != nil {
-		return "", fmt.Errorf("read a command tag: %w", err)
-	}
-	tag, err := wire.Tag(body)
-	if err != nil {
-		return "", fmt.Errorf("read a command tag: %w", err)
-	}
-	return tag, nil
 }

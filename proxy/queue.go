@@ -3,8 +3,6 @@ package proxy
 import (
 	"errors"
 	"sync"
-
-	"pgproxy/proxy/wire"
 )
 
 // mode says what becomes of the answers to a message.
@@ -59,31 +57,6 @@ type queue struct {
 	waitFor        uint64
 	waiting        bool
 	wake           chan struct{}
-}
-
-// failure is an ErrorResponse.
-type failure struct {
-	fields    wire.Fields
-	delivered bool // the client has it
-	kind      byte // of the message that failed
-	own       bool // it was pgproxy's own message
-	ps        *prepared
-	run       *run   // of the Execute that failed
-	seq       uint64 // number of the message that failed
-}
-
-// Error gives the server's message and SQLSTATE.
-func (f *failure) Error() string {
-	return f.fields.Get(wire.FieldMessage) + " (SQLSTATE " + f.fields.Get(wire.FieldSQLState) + ")"
-}
-
-// fatal reports whether the server closed the session with it.
-func (f *failure) fatal() bool {
-	v := f.fields.Get(wire.FieldSeverity)
-	if v == "" {
-		v = f.fields.Get(wire.FieldLocalised)
-	}
-	return v == "FATAL" || v == "PANIC"
 }
 
 // Reasons why a wait ends early.
@@ -147,6 +120,17 @@ func (q *queue) grow() {
 		ring[i] = q.ring[(q.head+i)&(len(q.ring)-1)]
 	}
 	q.ring, q.head = ring, 0
+}
+
+// acknowledgement gives the type of the message that answers a Parse, Bind or Close.
+func acknowledgement(kind byte) byte {
+	switch kind {
+	case 'P':
+		return '1'
+	case 'B':
+		return '2'
+	}
+	return '3'
 }
 
 func endsReady(kind byte) bool { return kind == 'S' || kind == 'Q' || kind == 'F' }

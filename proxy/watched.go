@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"time"
 
 	"pgproxy/journal"
@@ -183,4 +184,50 @@ func (s *session) report(w *watched) {
 	if len(tx.Statements) > 0 {
 		s.srv.trail.attempt(tx, o)
 	}
+}
+
+// onWatchedTag passes a CommandComplete of the client's own Query.
+func (s *session) onWatchedTag() error {
+	if o, ok := s.first(); ok && o.watch != nil {
+		tag, err := s.readTag()
+		if err != nil {
+			return err
+		}
+		s.watchedDone(o.watch, tag, nil)
+		return s.cw.w.Start('C').String(tag).End()
+	}
+	return s.br.Forward(s.cw.w)
+}
+
+// onPassingEnd passes what ends an Execute that is not held.
+func (s *session) onPassingEnd(o *owed, typ byte) error {
+	switch {
+	case o.watch == nil:
+		s.pass(o)
+	case typ == 'C':
+		tag, err := s.readTag()
+		if err != nil {
+			return err
+		}
+		s.watchedDone(o.watch, tag, nil)
+		_ = s.cw.w.Start('C').String(tag).End() // sticks
+	default:
+		s.watchedDone(o.watch, "", nil)
+		s.pass(o)
+	}
+	s.report(o.watch)
+	s.pop()
+	return nil
+}
+
+func (s *session) readTag() (string, error) {
+	body, err := s.br.Body(wire.MaxStartup)
+	if err != nil {
+		return "", fmt.Errorf("read a command tag: %w", err)
+	}
+	tag, err := wire.Tag(body)
+	if err != nil {
+		return "", fmt.Errorf("read a command tag: %w", err)
+	}
+	return tag, nil
 }

@@ -36,6 +36,7 @@ type Output interface {
 // Options is what a sink needs.
 type Options struct {
 	Journal audit.Reader
+	Veil    *audit.Veil // over what leaves; nil hides nothing
 	Output  Output
 	// Watch gives a channel that is signalled when the journal has something new, and the function that ends it.
 	Watch  func() (<-chan struct{}, func())
@@ -173,6 +174,7 @@ func (s *Sink) read(position uint64) ([]audit.Transaction, error) {
 	q := audit.Query{All: true, Filter: journal.Filter{After: position, Forward: true, Limit: batchItems,
 		Match: func(it *journal.Item) bool { return it.Event != nil || it.Record.Kind != journal.KindBeat }}}
 	for t, err := range q.Run(s.o.Journal) {
+		t = s.o.Veil.Show(t).(audit.Transaction)
 		if err != nil {
 			return nil, fmt.Errorf("read journal: %w", err)
 		}

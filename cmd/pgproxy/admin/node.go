@@ -14,6 +14,8 @@ type Node interface {
 	Journal() audit.Reader
 	// Fold makes rows out of their changes as the databases do.
 	Fold() audit.NewFold
+	// Veil is over what is shown of the journal; nil hides nothing.
+	Veil() *audit.Veil
 	// Wake gives a channel signalled when the journal has something new, and the function that ends it.
 	Wake() (<-chan struct{}, func())
 	// Drain reconnects to the named peer, or all, and reports until they have acknowledged everything that was committed when

@@ -72,7 +72,7 @@ func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
 		one(w, nil, Fail(ExitUsage, "", "%w", err))
 		return
 	}
-	out := newStream(w)
+	out := s.newStream(w)
 	give := func(t audit.Transaction) error { return out.item(t) }
 	if q.Follow {
 		wake, stop := s.node.Wake()
@@ -98,7 +98,7 @@ func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) record(w http.ResponseWriter, r *http.Request) {
 	t, err := audit.Get(s.node.Journal(), r.PathValue("origin")+"/"+r.PathValue("seq"))
-	one(w, t, err)
+	one(w, s.node.Veil().Show(t), err)
 }
 
 // audit answers a question; it is posted because it may hold what does not belong into a URL.
@@ -108,7 +108,7 @@ func (s *Server) audit(w http.ResponseWriter, r *http.Request) {
 		one(w, nil, Fail(ExitUsage, "", "question: %w", err))
 		return
 	}
-	out := newStream(w)
+	out := s.newStream(w)
 	aid := audit.Aid{Now: s.now, Fold: s.node.Fold()}
 	if q.Follow {
 		wake, stop := s.node.Wake()
@@ -127,7 +127,7 @@ func (s *Server) conflicts(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		limit = 0
 	}
-	out := newStream(w)
+	out := s.newStream(w)
 	for k, err := range audit.Conflicts(s.node.Journal(), limit) {
 		if err == nil {
 			err = r.Context().Err()
@@ -149,14 +149,14 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 		one(w, nil, Fail(ExitUsage, "", "timeout: %w", err))
 		return
 	}
-	out := newStream(w)
+	out := s.newStream(w)
 	out.prompt = true
 	out.end(s.node.Drain(r.Context(), r.URL.Query().Get("peer"), timeout, func(p DrainProgress) error { return out.item(p) }))
 }
 
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	out := newStream(w)
+	out := s.newStream(w)
 	out.prompt = true
 	out.end(s.node.Verify(r.Context(), q.Get("database"), q.Get("table"), func(p VerifyProgress) error { return out.item(p) }))
 }
@@ -165,15 +165,16 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 type stream struct {
 	w      http.ResponseWriter
 	prompt bool // each item is wanted at once
+	veil   *audit.Veil
 }
 
-func newStream(w http.ResponseWriter) *stream {
+func (s *Server) newStream(w http.ResponseWriter) *stream {
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	return &stream{w: w}
+	return &stream{w: w, veil: s.node.Veil()}
 }
 
 func (s *stream) item(v any) error {
-	b, err := encode(v)
+	b, err := encode(s.veil.Show(v))
 	if err != nil {
 		return err
 	}

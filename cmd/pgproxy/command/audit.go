@@ -137,7 +137,7 @@ func (a *asking) ask(ctx context.Context, give func(raw []byte) error) error {
 			a.beforeOffline()
 		}
 		return final(audit.Answer(ctx, r, a.q, audit.Aid{Now: a.c.Now, Fold: newFold()}, func(v any) error {
-			raw, err := encodeLine(v)
+			raw, err := encodeLine(a.dir.veil.Show(v))
 			if err != nil {
 				return err
 			}

@@ -58,6 +58,7 @@ func (c *cli) listConflicts(ctx context.Context, dir *dataDir, limit int, format
 	}, func(r audit.Reader) error {
 		for k, err := range audit.Conflicts(r, limit) {
 			if err == nil {
+				k = dir.veil.Show(k).(audit.Conflict)
 				err = show(&k)
 			}
 			if err != nil {

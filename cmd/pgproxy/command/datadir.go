@@ -18,6 +18,7 @@ import (
 type dataDir struct {
 	c    *cli
 	path string
+	veil *audit.Veil // over what is shown of a journal that is read from its files
 }
 
 func (c *cli) dataDir(fs *pflag.FlagSet) *dataDir {
@@ -105,5 +106,12 @@ func (d *dataDir) read(ctx context.Context, online func(*admin.Client) error, of
 		return err
 	}
 	defer r.Close()
+	key, err := readMaskKey(path)
+	if err == nil {
+		d.veil, err = audit.VeilOf(r, key)
+	}
+	if err != nil {
+		return admin.Fail(admin.ExitError, "", "open journal: %w", err)
+	}
 	return offline(r)
 }

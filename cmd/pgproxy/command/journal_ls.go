@@ -168,6 +168,7 @@ func (l *listing) offline(ctx context.Context, r journal.Reader, out *listed) er
 		if err != nil {
 			return fmt.Errorf("read journal: %w", err)
 		}
+		t = l.dir.veil.Show(t).(audit.Transaction)
 		if err := out.take(&t); err != nil {
 			return err
 		}

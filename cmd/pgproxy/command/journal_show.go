@@ -45,7 +45,9 @@ func (c *cli) show(ctx context.Context, dir *dataDir, origin, seq, format string
 		}
 		return json.Unmarshal(raw, &t)
 	}, func(r audit.Reader) (err error) {
-		t, err = audit.Get(r, origin+"/"+seq)
+		if t, err = audit.Get(r, origin+"/"+seq); err == nil {
+			t = dir.veil.Show(t).(audit.Transaction)
+		}
 		return err
 	})
 	if errors.Is(err, admin.ErrNotRunning) {

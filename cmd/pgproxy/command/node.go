@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"pgproxy/audit"
 	"pgproxy/audit/sink"
 	"pgproxy/cmd/pgproxy/admin"
 	"pgproxy/cmd/pgproxy/config"
@@ -57,7 +58,8 @@ type node struct {
 	wait   sync.WaitGroup
 	taking atomic.Bool
 	sinks  []*sink.Sink
-	noted  bool // the node's start stands in the journal
+	veil   *audit.Veil // over what is shown of the journal
+	noted  bool        // the node's start stands in the journal
 }
 
 // run runs a part of the node until close; its end before that is a failure of the node.
@@ -101,6 +103,9 @@ func (n *node) openJournal(ctx context.Context) error {
 		return admin.Fail(admin.ExitError, "", "open journal in %s: %w", dir, err)
 	}
 	n.journal = j
+	if err := n.makeVeil(); err != nil {
+		return admin.Fail(admin.ExitError, "", "%w", err)
+	}
 	id := j.Identity()
 	n.run("journal", n.watchJournal)
 	n.log.Info("journal opened", "node", id.Name, "node_id", id.Node.String(), "incarnation", id.Incarnation, "in_doubt", len(j.InDoubt()))

@@ -20,6 +20,9 @@ func (n *node) Journal() audit.Reader { return n.journal }
 // Fold implements admin.Node.
 func (n *node) Fold() audit.NewFold { return newFold() }
 
+// Veil implements admin.Node.
+func (n *node) Veil() *audit.Veil { return n.veil }
+
 // Wake implements admin.Node.
 func (n *node) Wake() (<-chan struct{}, func()) { return n.journal.Watch() }
 

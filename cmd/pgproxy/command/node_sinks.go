@@ -46,7 +46,7 @@ func (n *node) runSinks(context.Context) error {
 		outputs = append(outputs, &sink.Table{Connect: connect, Node: n.journal.Identity().Node.String(), Fault: fault})
 	}
 	for _, o := range outputs {
-		s := sink.New(sink.Options{Journal: n.journal, Output: o, Watch: n.journal.Watch, Logger: n.room("audit"), Fault: fault})
+		s := sink.New(sink.Options{Journal: n.journal, Veil: n.veil, Output: o, Watch: n.journal.Watch, Logger: n.room("audit"), Fault: fault})
 		n.sinks = append(n.sinks, s)
 		n.run("audit trail to "+o.Name(), s.Run)
 	}
