@@ -5,7 +5,7 @@
 //	                                   -> Skip
 //	Writer <- Forward, or Start .. End for messages of one's own -> conn
 //
-// A Reader and a Writer each own one buffer of BufferSize bytes. What is only passed through never needs more, whatever
+// A Reader and a Writer each own one buffer of at most BufferSize bytes. What is only passed through never needs more, whatever
 // its length. Every length is checked before anything is allocated, and memory grows with the bytes that arrived, not with
 // the bytes that were announced.
 package wire

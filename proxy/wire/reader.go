@@ -8,8 +8,11 @@ import (
 )
 
 const (
-	// BufferSize is the size of a Reader's and a Writer's buffer in bytes.
+	// BufferSize is the size in bytes that a Reader's and a Writer's buffer grows to.
 	BufferSize = 16 << 10
+	// firstBuffer is the size of a Reader's buffer in bytes as long as what comes in at once fits: a session that is idle,
+	// or does small things, costs little.
+	firstBuffer = 2 << 10
 	// headerSize is the type byte and the length.
 	headerSize = 5
 	// keepScratch is the largest scratch buffer in bytes that a Reader keeps between frames.
@@ -43,7 +46,7 @@ type Reader struct {
 
 // NewReader makes a Reader on src.
 func NewReader(src io.Reader) *Reader {
-	return &Reader{src: src, buf: make([]byte, BufferSize), head: -1}
+	return &Reader{src: src, buf: make([]byte, firstBuffer), head: -1}
 }
 
 // Buffered gives the number of bytes that were read and not consumed.
@@ -57,9 +60,12 @@ func (r *Reader) NextIs(typ byte) bool { return r.Ready() && r.buf[r.r+r.left] =
 
 // fill reads until at least n bytes are unread in the buffer (n at most BufferSize, counted from r.r).
 func (r *Reader) fill(n int) error {
+	if r.r == r.w && r.head < 0 {
+		r.r, r.w = 0, 0
+	}
 	for r.w-r.r < n {
 		if len(r.buf)-r.r < n || r.w == len(r.buf) {
-			r.compact()
+			r.makeRoom()
 		}
 		if r.BeforeRead != nil {
 			if err := r.BeforeRead(); err != nil {
@@ -75,13 +81,18 @@ func (r *Reader) fill(n int) error {
 	return nil
 }
 
-// compact moves what must be kept (the current header and the unread bytes) to the front of the buffer.
-func (r *Reader) compact() {
+// makeRoom moves what must be kept (the current header and the unread bytes) to the front of the buffer: of a larger one if
+// the first was filled to its end.
+func (r *Reader) makeRoom() {
 	from := r.r
 	if r.head >= 0 {
 		from = r.head
 	}
-	copy(r.buf, r.buf[from:r.w])
+	kept := r.buf[from:r.w]
+	if len(r.buf) < BufferSize {
+		r.buf = make([]byte, BufferSize)
+	}
+	copy(r.buf, kept)
 	r.w -= from
 	r.r -= from
 	if r.head >= 0 {

@@ -217,3 +217,33 @@ func written(t *testing.T, f func(w *Writer) error) []byte {
 	}
 	return out.Bytes()[headerSize:]
 }
+
+// TestSmallTrafficKeepsSmallBuffers: what an idle session costs in memory, after any number of small messages.
+func TestSmallTrafficKeepsSmallBuffers(t *testing.T) {
+	in := &onePerRead{frame: AppendFrame(nil, 'D', make([]byte, 700)), n: 1000}
+	r, w := NewReader(in), NewWriter(io.Discard)
+	for range 1000 {
+		if _, _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.Forward(w), w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := cap(r.buf) + cap(w.buf); n > 4<<10 {
+		t.Errorf("buffers of %d bytes", n)
+	}
+}
+
+// onePerRead gives a frame with each Read.
+type onePerRead struct {
+	frame []byte
+	n     int
+}
+
+func (o *onePerRead) Read(p []byte) (int, error) {
+	if o.n--; o.n < 0 {
+		return 0, io.EOF
+	}
+	return copy(p, o.frame), nil
+}

@@ -15,7 +15,7 @@ type Writer struct {
 
 // NewWriter makes a Writer on dst.
 func NewWriter(dst io.Writer) *Writer {
-	return &Writer{dst: dst, buf: make([]byte, 0, BufferSize)}
+	return &Writer{dst: dst}
 }
 
 // Write takes bytes of frames that are complete or will be completed by more calls of Write.
@@ -45,7 +45,7 @@ func (w *Writer) Flush() error {
 	}
 	_, w.err = w.dst.Write(w.buf)
 	if cap(w.buf) > keepScratch {
-		w.buf = make([]byte, 0, BufferSize)
+		w.buf = nil
 	}
 	w.buf = w.buf[:0]
 	return w.err
