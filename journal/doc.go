@@ -13,6 +13,9 @@
 //	apply: Gate.Changes   <── row index: row -> records                  <────┤
 //	audit, cmd: Scan, Get, Row <── term, time and row indexes            <────┘
 //
+// The row index knows more of a transaction than its rows: the values of unique keys that they took or let go of, and what they
+// refer to (claim.go).
+//
 // # Files
 //
 // identity.db says who the node is, which start this is, and up to where the clock may have gone. Each segment holds the

@@ -15,11 +15,14 @@ var errLook = errors.New("the rows are not as the record expects")
 func (a *Applier) batch(d *database, items []*item) (bad int, err error) {
 	f := &flight{}
 	f.add("BEGIN")
-	last := journal.Vector{}
+	last, held := journal.Vector{}, map[string]bool{}
 	for i, it := range items {
 		it.first = len(f.steps)
 		for _, t := range it.touches {
 			tab, err := d.table(t.Change.Relation)
+			if err == nil {
+				err = d.hold(f, t, held)
+			}
 			if err == nil {
 				_, err = tab.direct(f, t)
 			}
@@ -88,7 +91,7 @@ func (a *Applier) commit(d *database, items []*item) (bad int, err error) {
 		applied := g.Applied()
 		for i, it := range items {
 			s := a.look(g, applied, it)
-			if s.pending || len(s.ended) > 0 || !s.within(it.concerns) {
+			if s.pending || s.beyond || len(s.ended) > 0 || !s.within(it.concerns) {
 				bad = i
 				return errLook
 			}

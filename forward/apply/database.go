@@ -17,13 +17,15 @@ import (
 
 // schemaSQL makes what apply keeps in each database. "attempt" is the statement outside a transaction block that was
 // begun last; "keyless" remembers how many equal rows there were before the first change of a table without key, from
-// the moment on when that cannot be reckoned back any more; "truncated" has the TRUNCATEs that folds must know of. Of the own node "applied" says up to where its records
+// the moment on when that cannot be reckoned back any more; "truncated" has the TRUNCATEs that folds must know of; "finding" what
+// the rules beyond one row found about transactions. Of the own node "applied" says up to where its records
 // were searched for those.
 const schemaSQL = `BEGIN;
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgproxy.schema'));
 CREATE SCHEMA IF NOT EXISTS pgproxy;
 CREATE TABLE IF NOT EXISTS pgproxy.applied (origin uuid PRIMARY KEY, seq bigint NOT NULL, attempt bigint NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS pgproxy.truncated (name text, origin uuid, seq bigint, PRIMARY KEY (name, origin, seq));
+CREATE TABLE IF NOT EXISTS pgproxy.finding (origin uuid, seq bigint, finding text NOT NULL, PRIMARY KEY (origin, seq));
 CREATE TABLE IF NOT EXISTS pgproxy.keyless (row_key bytea PRIMARY KEY, base bigint NOT NULL);
 COMMIT`
 
@@ -45,6 +47,7 @@ type database struct {
 	tables    map[tableName]*table
 	altered   map[tableName][]journal.ID    // statement records by table, once looked for
 	endings   map[string][]*conflict.Change // TRUNCATEs by schema.table
+	judge     *conflict.Judge               // of the rules beyond one row, with what is in pgproxy.finding
 	endCount  int
 	positions journal.Vector // applied in this database, as committed
 	kept      journal.Vector // the positions as they were last synced
@@ -88,6 +91,10 @@ func (d *database) connect(ctx context.Context, o *Options) error {
 	}
 	d.tables = map[tableName]*table{}
 	if err := d.loadEndings(o.Journal); err != nil {
+		d.disconnect()
+		return err
+	}
+	if err := d.loadFindings(o.Journal); err != nil {
 		d.disconnect()
 		return err
 	}

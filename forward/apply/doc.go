@@ -25,6 +25,18 @@
 // A direct statement must hit exactly one row. One that does not (somebody wrote behind the proxy, or the row died and
 // lives) is never passed over: the record is begun again and that row is folded.
 //
+// # Beyond one row
+//
+// A record that others changed unaware what it needs (a value of a unique key, a parent, a child; the row index knows them), or
+// that builds on a loser whose fate its author may not have seen, is judged (conflict.Judge) before it is written. If that
+// changes verdicts, its own or those of records that are in the database, ours included, then all rows of those are locked,
+// folded with what still stands, and written in an order that breaks no constraint on the way (redo). A transaction that
+// is set aside changes nothing, and is taken back where it was applied, its author's database too. What the judge has found
+// is kept in pgproxy.finding, in the transaction of the rows; at the gate everything that it looked at is looked at again.
+//
+// Where foreign keys are switched off for apply, it locks the rows that a change begins to refer to itself, so that a client who
+// deletes one waits and then sees who refers to it.
+//
 // # What makes it exact
 //
 // The position (pgproxy.applied) moves in the transaction that writes the rows, so synchronous_commit is off for it: what
@@ -66,8 +78,11 @@
 //
 // # Limits
 //
-// Foreign keys are not checked under session_replication_role=replica (package conflict judges beyond one row, apply does not ask it yet): a
-// child may stay without its parent where both were changed unaware. Without that right triggers fire again, and a
-// foreign key violation stops the stream. A changed key whose row was changed unaware takes the others' changes with it,
-// told as conflicts.
+// Values of unique keys with an expression or a predicate, or equal only by collation, and exclusion constraints are not
+// compared: where two were taken apart, the later stream stops at the violation. A TRUNCATE of a parent under a child that was
+// added unaware leaves the child without parent under session_replication_role=replica. A reference to a unique key that
+// is not the row's own is held by the value alone: of two unaware changes of a value that is referred to the newer wins, and
+// leaves whoever refers to the other. Without the right to set session_replication_role triggers fire again, a changed key of a
+// row that others refer to stops its stream, and so do rows that exchange values of a unique key. Findings are never
+// forgotten.
 package apply

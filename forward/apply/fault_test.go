@@ -140,6 +140,9 @@ func TestPendingNeighbour(t *testing.T) {
 
 		a.begin().update(1, "name = 'a2'", "name").commit()
 		own = b.begin().update(1, "name = 'b2'", "name")
+		if err := b.j.Clock().Observe(w.last); err != nil { // b's is the later, also within one tick
+			t.Fatal(err)
+		}
 		if in, err = b.j.Seal(t.Context(), own.Tx); err != nil {
 			t.Fatal(err)
 		}

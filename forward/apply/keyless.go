@@ -119,9 +119,10 @@ func (s *single) kin(t conflict.Touch) (*kin, error) {
 				}
 				seen[at{id, o.Change.Place}] = true
 				k.meet(o)
+				shown := !s.d.judge.Verdict(id).Stands(o.Change).Void && (id != s.rec.ID || s.stood[o.Change.Place])
+				o.Change = s.verdict(id).Stands(o.Change)
 				k.changes = append(k.changes, conflict.CountOf(o))
-				k.own[o.Change] = id == s.rec.ID
-				k.coming[o.Change] = id == s.rec.ID && !s.stood[o.Change.Place]
+				k.own[o.Change], k.coming[o.Change] = id == s.rec.ID, !shown
 			}
 		}
 	}

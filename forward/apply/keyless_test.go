@@ -17,12 +17,14 @@ func noteKey(a string, b int) journal.RowKey {
 	return tx.RowKey(&noteRel, noteRow(a, b))
 }
 
-// checkCounts compares the table without key with what its changes after since make, played in order over what was there.
+// checkCounts compares the table without key with what its changes after since make, played in order over what was there,
+// but for those that are set aside.
 func (w *world) checkCounts(since journal.Vector, base map[journal.RowKey]int) {
 	w.t.Helper()
 	var changes []conflict.Count
 	image := map[journal.RowKey][]journal.Value{}
 	n := w.nodes[0]
+	findings := n.findings()
 	recs, err := n.j.After(since, 1<<30)
 	if err != nil {
 		w.t.Fatal(err)
@@ -35,6 +37,9 @@ func (w *world) checkCounts(since journal.Vector, base map[journal.RowKey]int) {
 		for _, t := range conflict.Touches(rec) {
 			if !t.Keyless {
 				continue
+			}
+			if f := findings[rec.ID]; f != nil {
+				t.Change = f.Stands(t.Change)
 			}
 			c := conflict.CountOf(t)
 			if c.From != "" {

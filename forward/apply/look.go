@@ -11,6 +11,7 @@ import (
 type seen struct {
 	concerns map[journal.RowKey][]journal.Ref
 	ended    map[journal.RowKey]bool // a TRUNCATE of the table, that the author did not know of, concerns the row
+	beyond   bool                    // others changed, unaware, what clashes with the record beyond its rows
 	pending  bool                    // an own transaction with one of the rows is not decided yet
 }
 
@@ -56,6 +57,7 @@ func (a *Applier) look(g *journal.Gate, applied journal.Vector, it *item) *seen 
 		}
 		s.lookEnded(it, &it.touches[i])
 	}
+	a.lookBeyond(g, applied, it, s)
 	return s
 }
 

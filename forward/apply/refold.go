@@ -28,7 +28,7 @@ func (s *single) fold(tab *table, t conflict.Touch) error {
 	if err != nil {
 		return err
 	}
-	r, err := h.Result(s.checker(tab))
+	r, err := h.Result(s.d.checker(tab))
 	if err != nil {
 		s.d.histories.drop(t.Key)
 		return err
@@ -54,7 +54,7 @@ func (s *single) fold(tab *table, t conflict.Touch) error {
 }
 
 // checker asks the database whether it would take a row.
-func (s *single) checker(tab *table) conflict.Check {
+func (d *database) checker(tab *table) conflict.Check {
 	if len(tab.checks) == 0 {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (s *single) checker(tab *table) conflict.Check {
 			sep = ", "
 		}
 		w.s(") AS ", ident(rel.Name))
-		rows, err := s.d.s.query(w.b.String(), w.args...)
+		rows, err := d.s.query(w.b.String(), w.args...)
 		if err != nil {
 			return false, fmt.Errorf("ask for the checks of %s.%s: %w", rel.Schema, rel.Name, err)
 		}
@@ -117,7 +117,7 @@ func (s *single) history(k journal.RowKey, ends []*conflict.Change) (*conflict.H
 		all[e.ID] = true
 	}
 	h := s.d.histories.get(k)
-	if !h.Within(all) {
+	if len(s.changed) > 0 || !h.Within(all) {
 		h = conflict.NewHistory() // something in it was not applied after all
 	}
 	h.Add(ends...)
@@ -131,11 +131,15 @@ func (s *single) history(k journal.RowKey, ends []*conflict.Change) (*conflict.H
 		}
 		for _, t := range conflict.Touches(rec) {
 			if t.Key == k && !t.Keyless {
-				h.Add(t.Change)
+				h.Add(s.verdict(id).Stands(t.Change))
 			}
 		}
 	}
-	s.d.histories.put(k, h)
+	if len(s.changed) > 0 {
+		s.d.histories.drop(k) // what is ruled is not so before COMMIT
+	} else {
+		s.d.histories.put(k, h)
+	}
 	s.folded[k] = refs
 	return h, nil
 }

@@ -28,6 +28,7 @@ type single struct {
 	folded map[journal.RowKey]map[journal.ID]bool
 	forced map[journal.RowKey]bool // rows that the direct way missed
 	owner  map[*step]conflict.Touch
+	verdicts
 	direct map[journal.RowKey]map[string]bool // concerns of rows that are written as they stand
 	stood  map[int]bool                       // places of changes of tables without key that were
 }
@@ -73,8 +74,14 @@ func (s *single) try(ctx context.Context, it *item) error {
 	if err != nil {
 		return err
 	}
+	if err := s.hear(look); err != nil {
+		return err
+	}
 	s.f.add("BEGIN")
 	s.a.o.Fault("apply.begun")
+	if err := s.redo(); err != nil {
+		return err
+	}
 	place, replayed := 0, false
 	for i := range s.rec.Tx.Statements {
 		if st := &s.rec.Tx.Statements[i]; runs(st) { // before its rows: they are those of the table that it makes
@@ -105,6 +112,9 @@ func (s *single) try(ctx context.Context, it *item) error {
 		}
 	}
 	move(s.f, s.rec.ID)
+	if err := s.keepFindings(); err != nil {
+		return err
+	}
 	if err := s.flush(); err != nil {
 		return err
 	}
@@ -169,6 +179,9 @@ func (s *single) touch(t conflict.Touch, look *seen) error {
 		if k != "" {
 			s.direct[k] = look.only(k).ids()[k]
 		}
+	}
+	if err := s.d.hold(s.f, t, map[string]bool{}); err != nil {
+		return err
 	}
 	st, err := tab.direct(s.f, t)
 	if err != nil {
@@ -253,13 +266,19 @@ func (s *single) commit() error {
 				}
 			}
 		}
+		if err := s.heardAll(g, applied); err != nil {
+			return err
+		}
 		now := &seen{}
 		if !newest(applied, s.rec) {
 			for k := range s.direct {
 				s.a.lookRow(g, applied, s.it, k, now)
 			}
+			if s.ruling == nil {
+				s.a.lookBeyond(g, applied, s.it, now)
+			}
 		}
-		if now.pending || !now.within(s.direct) {
+		if now.pending || now.beyond || !now.within(s.direct) {
 			return errLook
 		}
 		g.MarkApplied(s.rec.ID)
@@ -283,6 +302,7 @@ func (s *single) commit() error {
 		return err
 	}
 	s.d.end(s.ends)
+	s.accept()
 	return nil
 }
 

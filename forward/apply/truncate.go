@@ -258,6 +258,7 @@ func (s *single) survivors(end conflict.Ending, applied journal.Vector) error {
 				continue
 			}
 			note(t.Key, t)
+			t.Change = s.verdict(r.ID).Stands(t.Change)
 			if t.Keyless {
 				note(t.Other, t)
 				counts = append(counts, conflict.CountOf(t))
@@ -301,7 +302,7 @@ func (s *single) rewrite(keys []journal.RowKey, touch map[journal.RowKey]conflic
 			if err := s.flush(); err != nil { // checks ask the database
 				return err
 			}
-			r, err := conflict.Fold(nil, rows[k], s.checker(tab))
+			r, err := conflict.Fold(nil, rows[k], s.d.checker(tab))
 			if err != nil {
 				return err
 			}

@@ -15,6 +15,7 @@ type item struct {
 	rec      *journal.Record
 	d        *database
 	touches  []conflict.Touch
+	own      *conflict.Case                     // see judged
 	replays  bool                               // it has statements to run again
 	concerns map[journal.RowKey]map[string]bool // see look
 	since    hlc.Time                           // all concerns are after it
@@ -260,7 +261,7 @@ func (a *Applier) directs(d *database, items []*item, blocked map[journal.NodeID
 		return nil
 	})
 	for i, it := range items {
-		if looks[i].pending || len(looks[i].ended) > 0 || !a.commutes(d, it, looks[i], items[:i]) {
+		if looks[i].pending || looks[i].beyond || len(looks[i].ended) > 0 || a.suspect(d, it) || !a.commutes(d, it, looks[i], items[:i]) {
 			return i
 		}
 		it.concerns = looks[i].ids()

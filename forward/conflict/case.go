@@ -16,11 +16,17 @@ type Case struct {
 	Binding bool // it cannot be taken back: it has statements that are run again
 
 	tx     *journal.Tx
+	ends   []Ending
 	claims []claim
 	needs  []need
 	gone   []gone
 	rows   []journal.RowKey // that it changes, each once
-	parts  map[int][]int    // what goes with a delete, if it loses: by place, the places
+	places map[int]*Change
+	// The same by what they are about.
+	touchesOf map[journal.RowKey][]*Change
+	claimsOf  map[journal.RowKey][]claim
+	goneOf    map[journal.RowKey][]gone
+	parts     map[int][]int // what goes with a delete, if it loses: by place, the places
 }
 
 // claim is a value of a unique key that a change gives its row.
@@ -52,7 +58,8 @@ type gone struct {
 
 // NewCase reads a record. It has no touches if the record is of no transaction.
 func NewCase(rec *journal.Record) *Case {
-	c := &Case{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, tx: rec.Tx, Touches: Touches(rec), parts: map[int][]int{}}
+	c := &Case{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, tx: rec.Tx, Touches: Touches(rec), ends: Endings(rec), parts: map[int][]int{}, places: map[int]*Change{},
+		touchesOf: map[journal.RowKey][]*Change{}, claimsOf: map[journal.RowKey][]claim{}, goneOf: map[journal.RowKey][]gone{}}
 	if rec.Tx == nil {
 		return c
 	}
@@ -68,10 +75,40 @@ func NewCase(rec *journal.Record) *Case {
 				c.rows = append(c.rows, k)
 			}
 		}
+		c.places[t.Change.Place] = t.Change
+		if !t.Keyless {
+			c.touchesOf[t.Key] = append(c.touchesOf[t.Key], t.Change)
+		}
+	}
+	for _, t := range c.Touches {
 		c.read(t)
+	}
+	for _, cl := range c.claims {
+		c.claimsOf[cl.key] = append(c.claimsOf[cl.key], cl)
+	}
+	for _, g := range c.gone {
+		c.goneOf[g.key] = append(c.goneOf[g.key], g)
 	}
 	c.cascades()
 	return c
+}
+
+// Rows lists the rows that c changes, each once.
+func (c *Case) Rows() []journal.RowKey { return c.rows }
+
+// Beyond lists the keys of the row index, but for those of its rows, under which stands what c may clash with.
+func (c *Case) Beyond() []journal.RowKey {
+	var keys []journal.RowKey
+	for _, cl := range c.claims {
+		keys = append(keys, cl.key.Claimed())
+	}
+	for _, n := range c.needs {
+		keys = append(keys, n.key.Released())
+	}
+	for _, g := range c.gone {
+		keys = append(keys, g.key.Referenced())
+	}
+	return keys
 }
 
 // knows reports whether the author of c knew d.
@@ -139,8 +176,8 @@ func (c *Case) readUnique(t Touch, u *journal.Unique) {
 
 // open reports whether t is an ON CONFLICT DO UPDATE after which the transaction leaves the columns of its row alone.
 func (c *Case) open(t Touch, columns []int) bool {
-	return t.Change.Op == journal.OpInsert && t.Change.Upsert != nil && !slices.ContainsFunc(c.Touches, func(o Touch) bool {
-		return o.Key == t.Key && o.Change.Place > t.Change.Place && (o.Change.Op != journal.OpUpdate || o.Change.sets(columns))
+	return t.Change.Op == journal.OpInsert && t.Change.Upsert != nil && !slices.ContainsFunc(c.touchesOf[t.Key], func(o *Change) bool {
+		return o.Place > t.Change.Place && (o.Op != journal.OpUpdate || o.sets(columns))
 	})
 }
 
@@ -152,13 +189,7 @@ func (c *Change) sets(columns []int) bool {
 // cascades finds what each delete stands and falls with: what its own cascade did, and the deletes of the rows that its
 // row refers to.
 func (c *Case) cascades() {
-	taken := map[journal.RowKey][]int{} // deleted rows and their values: the places
-	for _, g := range c.gone {
-		if g.alone {
-			taken[g.key] = append(taken[g.key], g.place)
-		}
-	}
-	if len(taken) == 0 {
+	if len(c.gone) == 0 {
 		return
 	}
 	for _, t := range c.Touches {
@@ -171,12 +202,12 @@ func (c *Case) cascades() {
 			if !ok {
 				continue
 			}
-			for _, parent := range taken[key] {
-				if ch.Cascade {
-					c.parts[parent] = append(c.parts[parent], ch.Place)
+			for _, parent := range c.goneOf[key] {
+				if parent.alone && ch.Cascade {
+					c.parts[parent.place] = append(c.parts[parent.place], ch.Place)
 				}
-				if ch.Op == journal.OpDelete {
-					c.parts[ch.Place] = append(c.parts[ch.Place], parent)
+				if parent.alone && ch.Op == journal.OpDelete {
+					c.parts[ch.Place] = append(c.parts[ch.Place], parent.place)
 				}
 			}
 		}

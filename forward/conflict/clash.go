@@ -17,8 +17,8 @@ func clash(a, b *Case, va, vb *Verdict, r *Rules) (changedA, changedB bool) {
 // claims is rule V1.
 func claims(a, b *Case, va, vb *Verdict, r *Rules) (changedA, changedB bool) {
 	for _, first := range a.claims {
-		for _, later := range b.claims {
-			if first.key != later.key || first.row == later.row {
+		for _, later := range b.claimsOf[first.key] {
+			if first.row == later.row {
 				continue
 			}
 			if b.Binding && !a.Binding {
@@ -34,9 +34,8 @@ func claims(a, b *Case, va, vb *Verdict, r *Rules) (changedA, changedB bool) {
 // needs is rule V2 for references: what a refers to, b takes away.
 func needs(a, b *Case, va, vb *Verdict) (changedA, changedB bool) {
 	for _, n := range a.needs {
-		for _, g := range b.gone {
+		for _, g := range b.goneOf[n.key] {
 			switch {
-			case n.key != g.key:
 			case b.Binding && !a.Binding:
 				changedA = va.aside(a, Loss{Kind: "reference/delete", Rule: RuleKnewRef, Winner: b.ID, Place: n.place}) || changedA
 			case g.alone:
@@ -55,11 +54,11 @@ func rows(a, b *Case, va, vb *Verdict) (changedA, changedB bool) {
 		return false, false
 	}
 	for _, x := range a.Touches {
-		for _, y := range b.Touches {
-			if x.Keyless || x.Key != y.Key {
-				continue
-			}
-			p, q := x.Change, y.Change
+		if x.Keyless {
+			continue
+		}
+		for _, q := range b.touchesOf[x.Key] {
+			p := x.Change
 			switch {
 			case q.Moved && (p.Moved || !b.Binding || a.Binding): // of two moves the later
 				changedB = vb.aside(b, Loss{Kind: "move/" + opName(p), Rule: RuleKeyMoved, Winner: a.ID, Place: q.Place}) || changedB

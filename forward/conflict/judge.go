@@ -13,6 +13,8 @@ type Source interface {
 	Near(key journal.RowKey) ([]journal.ID, error)
 	// Case reads one.
 	Case(id journal.ID) (*Case, error)
+	// Ended gives the TRUNCATEs here that took the rows of a table. nil has none.
+	Ended(rel *journal.Relation) []*Change
 }
 
 // Finding is what a Judge keeps of a transaction whose verdict its author may have seen otherwise.
@@ -149,20 +151,7 @@ func (h *hearing) meet(c, o *Case, vc, vo *Verdict) (mine, theirs bool) {
 
 // near gives the transactions that c may clash with, in order.
 func (h *hearing) near(c *Case) ([]*Case, error) {
-	var keys []journal.RowKey
-	for _, k := range c.rows {
-		keys = append(keys, k)
-	}
-	for _, cl := range c.claims {
-		keys = append(keys, cl.key.Claimed())
-	}
-	for _, n := range c.needs {
-		keys = append(keys, n.key.Released())
-	}
-	for _, g := range c.gone {
-		keys = append(keys, g.key.Referenced())
-	}
-	return h.gather(keys, func(id journal.ID) bool { return !c.knows(id) }, func(o *Case) bool { return unaware(c, o) })
+	return h.gather(slices.Concat(c.rows, c.Beyond()), func(id journal.ID) bool { return !c.knows(id) }, func(o *Case) bool { return unaware(c, o) })
 }
 
 // later gives the transactions that knew c and whose verdict may depend on what becomes of c: on the rows that c changed, with
@@ -332,11 +321,16 @@ func (w *nearView) row(k journal.RowKey) (found, bool, error) {
 	if len(all) == 0 {
 		return found{s: start(nil)}, false, nil
 	}
+	for _, e := range w.h.from.Ended(all[0].Relation) {
+		if e.ID != w.c.ID && w.c.knows(e.ID) {
+			all = append(all, e)
+		}
+	}
 	r, err := Fold(base, all, w.h.j.rules.Check)
 	if err != nil {
 		return found{}, false, err
 	}
-	return found{all[len(all)-1].Relation, start(r.Row)}, true, nil
+	return found{all[0].Relation, start(r.Row)}, true, nil
 }
 
 // add puts the rows that find gives for a key into a set.

@@ -19,6 +19,8 @@ func (s *shelf) Case(id journal.ID) (*Case, error) { return s.cases[id], nil }
 
 func (s *shelf) Near(k journal.RowKey) ([]journal.ID, error) { return s.near[k], nil }
 
+func (s *shelf) Ended(*journal.Relation) []*Change { return nil }
+
 func (s *shelf) put(c *Case) {
 	s.cases[c.ID] = c
 	for _, k := range slices.Concat(c.tx.RowKeys(), c.tx.ClaimKeys()) {

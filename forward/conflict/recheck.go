@@ -1,6 +1,8 @@
 package conflict
 
 import (
+	"slices"
+
 	"pgproxy/journal"
 )
 
@@ -69,6 +71,9 @@ func (k *recheck) play() (bool, error) {
 			f.rel, f.s = c.Relation, f.s.clone()
 			k.rows[t.Key] = f
 		}
+		if len(k.c.ends) > 0 && k.c.ended(t) {
+			f.s.living, f.s.row = false, nil
+		}
 		switch {
 		case c.Void:
 			continue
@@ -84,6 +89,19 @@ func (k *recheck) play() (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// ended reports whether the transaction itself truncated the table of a row between its last change of it and t.
+func (c *Case) ended(t Touch) bool {
+	last := -1
+	for _, o := range c.touchesOf[t.Key] {
+		if o.Place < t.Change.Place {
+			last = o.Place
+		}
+	}
+	return slices.ContainsFunc(c.ends, func(e Ending) bool {
+		return e.Table == t.Change.Relation.Schema+"."+t.Change.Relation.Name && e.Change.Place > last && e.Change.Place < t.Change.Place
+	})
 }
 
 // at gives a row with the transaction's changes.
@@ -139,7 +157,7 @@ func image(f found) []journal.Value {
 // claims sets the transaction aside where somebody else has a key that it takes.
 func (k *recheck) claims() (bool, error) {
 	for _, cl := range k.c.claims {
-		if !cl.upsert && !k.holds(k.rows[cl.row], cl.key) || k.v.Stands(k.c.change(cl.place)).Void {
+		if !cl.upsert && !k.holds(k.rows[cl.row], cl.key) || k.v.Stands(k.c.places[cl.place]).Void {
 			continue
 		}
 		others, err := k.w.holders(cl.key)
@@ -163,7 +181,7 @@ func (k *recheck) claims() (bool, error) {
 // needs sets the transaction aside where what it refers to is not there.
 func (k *recheck) needs() (bool, error) {
 	for _, n := range k.c.needs {
-		if f, ok := k.rows[n.row]; !n.upsert && ok && !k.refers(f, n.key) || k.v.Stands(k.c.change(n.place)).Void {
+		if f, ok := k.rows[n.row]; !n.upsert && ok && !k.refers(f, n.key) || k.v.Stands(k.c.places[n.place]).Void {
 			continue
 		}
 		there, err := k.there(n.key)
@@ -199,7 +217,7 @@ func (k *recheck) there(key journal.RowKey) (bool, error) {
 // deletes lets those lose that would leave somebody who refers to the row, and reports whether there were any.
 func (k *recheck) deletes() (more bool, err error) {
 	for _, g := range k.c.gone {
-		if k.v.Stands(k.c.change(g.place)).Void {
+		if k.v.Stands(k.c.places[g.place]).Void {
 			continue
 		}
 		if there, err := k.again(g.key); err != nil || there {
@@ -236,19 +254,10 @@ func (k *recheck) again(key journal.RowKey) (bool, error) {
 	if f, ok := k.rows[key]; ok && k.holds(f, key) {
 		return true, nil
 	}
-	for _, cl := range k.c.claims {
-		if f, ok := k.rows[cl.row]; ok && cl.key == key && k.holds(f, key) {
+	for _, cl := range k.c.claimsOf[key] {
+		if f, ok := k.rows[cl.row]; ok && k.holds(f, key) {
 			return true, nil
 		}
 	}
 	return false, nil
-}
-
-func (c *Case) change(place int) *Change {
-	for _, t := range c.Touches {
-		if t.Change.Place == place {
-			return t.Change
-		}
-	}
-	return nil
 }
