@@ -13,6 +13,7 @@ import (
 type Query struct {
 	journal.Filter      // Limit is the number of transactions given; 0 is no limit
 	All            bool // also what is no transaction: members, beats and events
+	NoBeats        bool // with All: no beats
 }
 
 // Run gives what r holds for q, newest first unless q.Forward, reading as it goes: memory does not grow with the number
@@ -22,7 +23,10 @@ func (q Query) Run(r journal.Reader) iter.Seq2[Transaction, error] {
 		f := q.Filter
 		f.Kinds = []journal.Kind{journal.KindTx, journal.KindVoid}
 		if q.All {
-			f.Kinds = append(f.Kinds, journal.KindMember, journal.KindBeat)
+			f.Kinds = append(f.Kinds, journal.KindMember)
+			if !q.NoBeats {
+				f.Kinds = append(f.Kinds, journal.KindBeat)
+			}
 			f.Events = journal.EventKinds()
 		}
 		names := r.Names()

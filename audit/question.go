@@ -168,7 +168,7 @@ func (q *Question) query(r Reader) (Query, error) {
 	if err := q.match(r, &f); err != nil {
 		return Query{}, err
 	}
-	return Query{Filter: f, All: q.All}, nil
+	return Query{Filter: f, All: q.All, NoBeats: true}, nil
 }
 
 func knowsNode(r Reader, node string) bool {

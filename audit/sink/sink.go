@@ -55,7 +55,7 @@ type Sink struct {
 // Status is how far a sink is.
 type Status struct {
 	Name     string
-	Position uint64 // of the last entry written
+	Position uint64 // up to which everything is written that there is to write
 	Error    string // why it does not go on, if it does not
 }
 
@@ -133,7 +133,7 @@ func (s *Sink) write(ctx context.Context, wake <-chan struct{}, well func()) err
 	defer tick.Stop()
 	for {
 		s.set(position, nil)
-		entries, err := s.read(position)
+		entries, seen, err := s.read(position)
 		if err != nil {
 			return err
 		}
@@ -143,8 +143,10 @@ func (s *Sink) write(ctx context.Context, wake <-chan struct{}, well func()) err
 				return fmt.Errorf("write: %w", err)
 			}
 			s.o.Fault("sink.put")
-			position = entries[len(entries)-1].Position
 			well()
+		}
+		if seen > position {
+			position = seen
 			continue
 		}
 		select {
@@ -167,26 +169,30 @@ func allKinds() []journal.Kind {
 	return []journal.Kind{journal.KindTx, journal.KindVoid, journal.KindMember, journal.KindBeat}
 }
 
-// read gives the next entries behind a position, up to the first whose outcome is not known.
-func (s *Sink) read(position uint64) ([]audit.Transaction, error) {
-	var entries []audit.Transaction
+// read gives the next entries behind a position, up to the first whose outcome is not known, and the position up to which it has
+// looked: beats are not written.
+func (s *Sink) read(position uint64) (entries []audit.Transaction, seen uint64, err error) {
 	size := 0
-	q := audit.Query{All: true, Filter: journal.Filter{After: position, Forward: true, Limit: batchItems,
-		Match: func(it *journal.Item) bool { return it.Event != nil || it.Record.Kind != journal.KindBeat }}}
+	seen = position
+	q := audit.Query{All: true, Filter: journal.Filter{After: position, Forward: true, Limit: batchItems}}
 	for t, err := range q.Run(s.o.Journal) {
 		t = s.o.Veil.Show(t).(audit.Transaction)
 		if err != nil {
-			return nil, fmt.Errorf("read journal: %w", err)
+			return nil, position, fmt.Errorf("read journal: %w", err)
 		}
 		if t.Event == nil && t.Outcome == audit.OutcomeName(journal.OutcomeUnknown) {
 			break
+		}
+		seen = t.Position
+		if t.Kind == "beat" {
+			continue
 		}
 		entries = append(entries, t)
 		if size += weight(&t); size > batchBytes {
 			break
 		}
 	}
-	return entries, nil
+	return entries, seen, nil
 }
 
 // weight is about the bytes that an entry takes.

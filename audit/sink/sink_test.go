@@ -182,14 +182,14 @@ func TestSinkWaitsForOutcomes(t *testing.T) {
 	}
 	fill(t, j, 4, 6)
 	s := New(Options{Journal: j, Output: &File{Path: filepath.Join(t.TempDir(), "x")}, Watch: j.Watch, Logger: slog.New(slog.DiscardHandler)})
-	entries, err := s.read(0)
+	entries, _, err := s.read(0)
 	if err != nil || len(entries) != 3 {
 		t.Errorf("%d entries, %v", len(entries), err)
 	}
 	if err := open.Abort("test"); err != nil {
 		t.Fatal(err)
 	}
-	if entries, err = s.read(0); err != nil || len(entries) != 6 || entries[3].Outcome != "aborted" {
+	if entries, _, err = s.read(0); err != nil || len(entries) != 6 || entries[3].Outcome != "aborted" {
 		t.Errorf("%d entries, %v", len(entries), err)
 	}
 }
@@ -225,7 +225,7 @@ func TestSyslog(t *testing.T) {
 		return &Syslog{Network: "tcp", Address: l.Addr().String(), Host: "host one", State: state}
 	}
 	entries := func(position uint64) []audit.Transaction {
-		all, err := New(Options{Journal: j, Output: out(), Watch: j.Watch}).read(position)
+		all, _, err := New(Options{Journal: j, Output: out(), Watch: j.Watch}).read(position)
 		if err != nil {
 			t.Fatal(err)
 		}

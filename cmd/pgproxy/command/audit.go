@@ -136,7 +136,7 @@ func (a *asking) ask(ctx context.Context, give func(raw []byte) error) error {
 		if a.beforeOffline != nil {
 			a.beforeOffline()
 		}
-		return final(audit.Answer(ctx, r, a.q, audit.Aid{Now: a.c.Now, Fold: newFold()}, func(v any) error {
+		return final(audit.Answer(ctx, r, a.q, audit.Aid{Now: a.c.Now, Fold: NewFold()}, func(v any) error {
 			raw, err := encodeLine(a.dir.veil.Show(v))
 			if err != nil {
 				return err

@@ -26,7 +26,8 @@ type touchesOf struct {
 	ends  []conflict.Ending
 }
 
-func newFold() audit.NewFold {
+// NewFold makes the folds of one answer: they share what they read, and are for one goroutine.
+func NewFold() audit.NewFold {
 	shared := &touchesOf{}
 	return func(database string, rel *journal.Relation, keys []journal.RowKey) audit.Fold {
 		return &rowFold{database: database, table: rel.Schema + "." + rel.Name, keys: keys, history: conflict.NewHistory(), touches: shared}

@@ -18,7 +18,7 @@ var _ admin.Node = (*node)(nil)
 func (n *node) Journal() audit.Reader { return n.journal }
 
 // Fold implements admin.Node.
-func (n *node) Fold() audit.NewFold { return newFold() }
+func (n *node) Fold() audit.NewFold { return NewFold() }
 
 // Veil implements admin.Node.
 func (n *node) Veil() *audit.Veil { return n.veil }
