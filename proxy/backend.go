@@ -348,9 +348,16 @@ func (s *session) onServerError() error {
 	}
 	raw := !ok || f.fatal() || o.mode == modeRaw && o.run == nil && !(o.ps != nil && o.ps.plan != nil && o.kind == 'P')
 	if raw {
+		if f.fatal() && s.untoldFailure != nil && s.untoldFailure.delivered.CompareAndSwap(false, true) {
+			_ = s.cw.w.Fields('E', clientError(s.untoldFailure, "ERROR")) // what came first is told first
+		}
 		_ = s.cw.w.Frame('E', body) // sticks
-		f.delivered = true
+		f.delivered.Store(true)
 		s.urgent = true
+	}
+	s.untoldFailure = nil
+	if !raw && !f.own {
+		s.untoldFailure = f
 	}
 	s.headOK = false
 	s.rowDesc = s.rowDesc[:0]
@@ -386,7 +393,7 @@ func (s *session) onReady() error {
 		}
 	}
 	s.report(o.watch)
-	s.headOK = false
+	s.headOK, s.untoldFailure = false, nil
 	s.q.idle(status)
 	return nil
 }

@@ -170,6 +170,11 @@ func (s *session) finish(t *tx, r *run) error {
 	st := s.add(t, r, e)
 	s.afterHeld(r.st)
 	if st.Capture == journal.CaptureMissing {
+		if s.srv.o.RefuseUnreplicable {
+			err := &unreplicable{st.Note, ""}
+			st.SQLState, st.Message = describe(err)
+			return err
+		}
 		s.srv.metrics.Missing.Add(1)
 	}
 	if t.bytes > s.srv.o.MaxTx {
@@ -240,7 +245,7 @@ func (s *session) sync() error {
 		err := s.collect(seq, nil, false)
 		var f *failure
 		if errors.As(err, &f) {
-			if !f.delivered && !f.own {
+			if !f.delivered.Load() && !f.own {
 				s.tell(f)
 			}
 			continue

@@ -138,7 +138,7 @@ func (s *session) executeError(t *tx, po *portal, err error) error {
 		return s.splicedFailed(t, po, f)
 	}
 	s.addFailed(t, po.run, f)
-	if !f.delivered {
+	if !f.delivered.Load() {
 		s.tell(f)
 	}
 	return nil

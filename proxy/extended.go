@@ -169,6 +169,9 @@ func (s *session) plan(st *parser.Statement) (*capture.Plan, error) {
 	if err != nil {
 		return nil, ofOwnWork(errCatalog, err)
 	}
+	if err := s.srv.refuses(plan); err != nil {
+		return nil, err
+	}
 	if plan.Text != st.Text && s.fits(plan.Text) != nil {
 		return s.cap.PlanUnread(st.Text), nil // the spliced names do not fit the session's encoding
 	}
@@ -392,7 +395,7 @@ func (s *session) toldFailure(err error) error {
 	var f *failure
 	switch {
 	case errors.As(err, &f):
-		if !f.delivered {
+		if !f.delivered.Load() {
 			s.tell(f)
 		}
 		return nil

@@ -1,13 +1,17 @@
 package proxy
 
-import "pgproxy/proxy/wire"
+import (
+	"sync/atomic"
+
+	"pgproxy/proxy/wire"
+)
 
 // failure is an ErrorResponse.
 type failure struct {
 	fields    wire.Fields
-	delivered bool // the client has it
-	kind      byte // of the message that failed
-	own       bool // it was pgproxy's own message
+	delivered atomic.Bool // the client has it
+	kind      byte        // of the message that failed
+	own       bool        // it was pgproxy's own message
 	ps        *prepared
 	run       *run   // of the Execute that failed
 	seq       uint64 // number of the message that failed

@@ -100,7 +100,7 @@ func (s *session) settle() error {
 	if st.owed == 0 || st.failed {
 		return nil
 	}
-	if s.segment && st.ready == 0 {
+	if s.segment { // what was sent since the last Sync is answered only upon the next, or this
 		_ = s.bw.Empty('H') // sticks
 	}
 	if err := s.bw.Flush(); err != nil {
@@ -118,7 +118,7 @@ func (s *session) settle() error {
 func (s *session) resettle() error {
 	for {
 		f := s.q.take()
-		if f != nil && !f.delivered {
+		if f != nil && !f.delivered.Load() {
 			s.tell(f)
 		}
 		st := s.q.state()
@@ -135,7 +135,7 @@ func (s *session) resettle() error {
 // tell writes an error to the client at once, unless it has it already.
 func (s *session) tell(err error) {
 	var f *failure
-	if errors.As(err, &f) && f.delivered {
+	if errors.As(err, &f) && f.delivered.Swap(true) {
 		return
 	}
 	s.cw.write(true, func(w *wire.Writer) { _ = w.Fields('E', clientError(err, "ERROR")) })

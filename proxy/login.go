@@ -45,10 +45,11 @@ func (s *Server) login(raw net.Conn, id uint64, full bool) {
 	}()
 	var tlsAsked, gssAsked int
 	if b, err := h.first(); err != nil {
+		s.brokenOff(raw, id, err)
 		return
 	} else if b == firstTLSByte {
 		if c, err = s.direct(h); err != nil {
-			s.o.Logger.Debug("no TLS with a client", "session", id, "err", err)
+			s.brokenOff(raw, id, err)
 			return
 		}
 		tlsAsked, gssAsked = maxRequestsEach, maxRequestsEach
@@ -56,16 +57,14 @@ func (s *Server) login(raw net.Conn, id uint64, full bool) {
 	for {
 		st, err := wire.ReadStartup(c)
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-				s.stranger(whoAsks(c, id, nil), fmt.Errorf("%w: %w", errLoginProtocol, err))
-			}
+			s.brokenOff(raw, id, err)
 			return // as PostgreSQL: garbage gets no answer
 		}
 		switch {
 		case st.Code == wire.CodeTLS && tlsAsked < maxRequestsEach:
 			tlsAsked++
 			if c, err = s.answerTLS(h); err != nil {
-				s.o.Logger.Debug("no TLS with a client", "session", id, "err", err)
+				s.brokenOff(raw, id, err)
 				return
 			}
 			if c != net.Conn(h) {
@@ -74,6 +73,7 @@ func (s *Server) login(raw net.Conn, id uint64, full bool) {
 		case st.Code == wire.CodeGSS && gssAsked < maxRequestsEach:
 			gssAsked++
 			if err := s.answerGSS(h); err != nil {
+				s.brokenOff(raw, id, err)
 				return
 			}
 		case st.Code == wire.CodeCancel:
@@ -86,6 +86,7 @@ func (s *Server) login(raw net.Conn, id uint64, full bool) {
 		case st.Code>>16 == 3:
 			if err := s.admits(h, c); err != nil {
 				fatal(c, err)
+				s.stranger(whoAsks(c, id, st), err)
 				return
 			}
 			if c == net.Conn(h) {
@@ -102,6 +103,14 @@ func (s *Server) login(raw net.Conn, id uint64, full bool) {
 			s.stranger(whoAsks(c, id, nil), err)
 			return
 		}
+	}
+}
+
+// brokenOff records a connection that did not get as far as a startup packet, unless it was just closed.
+func (s *Server) brokenOff(c net.Conn, id uint64, err error) {
+	s.o.Logger.Debug("no startup packet", "session", id, "err", err)
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		s.stranger(whoAsks(c, id, nil), fmt.Errorf("%w: %w", errLoginProtocol, err))
 	}
 }
 

@@ -67,6 +67,10 @@ type Options struct {
 	// Writable says why writes are refused at the moment (not admitted yet, retired...); nil if they are not.
 	Writable func() error
 
+	// RefuseUnreplicable: a statement whose effect cannot be replicated is refused with 0A000, before it runs where that can be
+	// told, else by failing its transaction. Otherwise it is recorded, and counted as not replicated.
+	RefuseUnreplicable bool
+
 	LoginTimeout time.Duration
 	MaxClients   int
 	MaxText      int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"pgproxy/journal"
 	"pgproxy/proxy/wire"
@@ -93,8 +94,11 @@ func sqlstate(err error) (code, hint string) {
 	var (
 		nw *notWritable
 		up *upstreamError
+		no *unreplicable
 	)
 	switch {
+	case errors.As(err, &no):
+		return "0A000", strings.TrimSpace(no.wayOut + " \"unreplicable: record\" lets such statements run on this host alone; \"pgproxy explain\" says more.")
 	case errors.Is(err, journal.ErrFull):
 		return "53100", "Reads go on. Writes are taken again once the journal has room: bring the peers back, free disk space, or raise the journal's budget."
 	case errors.Is(err, journal.ErrFailed):

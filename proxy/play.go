@@ -270,7 +270,9 @@ func (p *player) shift(st *parser.Statement, err error) error {
 		return err
 	}
 	at += utf8.RuneCountInString(p.text[:st.Offset])
-	return &failure{fields: f.fields.With('P', strconv.Itoa(at)), delivered: f.delivered, kind: f.kind}
+	shifted := &failure{fields: f.fields.With('P', strconv.Itoa(at)), kind: f.kind}
+	shifted.delivered.Store(f.delivered.Swap(true))
+	return shifted
 }
 
 // finish ends the string: commits what is implicit, and gives the last tag and ReadyForQuery.

@@ -60,7 +60,9 @@ func (s *session) commitFlight(t *tx, last func() (uint64, *run)) (outcome, erro
 func (s *session) conclude(t *tx, intent *journal.Intent, r *run, err error, explicit bool) (outcome, error) {
 	s.srv.o.Fault("commit.outcome")
 	if err == nil && r != nil && r.tag == "ROLLBACK" {
-		err = &failure{fields: wire.Fields{}, delivered: true}
+		told := &failure{fields: wire.Fields{}}
+		told.delivered.Store(true)
+		err = told
 	}
 	if err == nil && r != nil && r.tag == "PREPARE TRANSACTION" {
 		// Neither committed nor aborted until somebody says COMMIT PREPARED: the resolver watches it.

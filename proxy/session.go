@@ -72,7 +72,9 @@ type session struct {
 	burst      bool                   // back goroutine: it holds cw
 	head       owed                   // back goroutine: copy of the queue's head
 	headOK     bool
-	rowDesc    []byte // back goroutine: a RowDescription that waits for the first answer to Execute
+	// untoldFailure is the last failure that the front goroutine was left to tell. Back goroutine.
+	untoldFailure *failure
+	rowDesc       []byte // back goroutine: a RowDescription that waits for the first answer to Execute
 }
 
 func newSession(srv *Server, id uint64, c, b net.Conn) *session {

@@ -103,8 +103,10 @@ func (s *session) turnedAway(err error) {
 	case f != nil:
 		code, message = describe(f)
 		by = refusedByDB
-	case err != nil && errors.Is(err, errLoginProtocol):
+	case errors.Is(err, errLoginProtocol):
 		message = err.Error()
+	case errors.Is(err, errBinding):
+		code, message = "28000", err.Error()
 	case err != nil:
 		code, message = "08006", "login was broken off: "+err.Error()
 	default:
@@ -119,7 +121,7 @@ func (s *session) noteRefusal(body []byte) {
 	if err != nil {
 		fields = wire.Fields{{Code: wire.FieldMessage, Value: "malformed refusal: " + err.Error()}}
 	}
-	s.visit.refusal = &failure{fields: fields, delivered: true}
+	s.visit.refusal = &failure{fields: fields}
 }
 
 // whoAsks gives what is known of a client that did not get as far as a session.

@@ -102,7 +102,7 @@ func (c *Conversation) add(number int, line string) error {
 // verbs are the steps and the least number of their words.
 var verbs = map[string]int{"conn": 1, "raw": 1, "query": 1, "parse": 2, "bind": 2, "describe": 2, "execute": 1, "close": 2, "sync": 0,
 	"flush": 0, "copydata": 1, "copydone": 0, "copyfail": 1, "call": 1, "terminate": 0, "hex": 1, "until": 1, "silence": 0, "end": 0,
-	"cancel": 1, "drop": 0}
+	"cancel": 1, "drop": 0, "startup": 1}
 
 // split cuts a line into words: bare, "quoted" or `raw`.
 func split(line string) ([]string, error) {

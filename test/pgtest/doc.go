@@ -16,6 +16,7 @@
 //	setup SQL                 run it beforehand, past the proxy
 //	conn NAME [K=V...]        talk on this connection from now on; opened with these parameters when first named
 //	raw NAME                  the same, but nothing is sent: the conversation does its own start-up
+//	startup 3.0 [K=V...]      a startup packet of that version, with these parameters
 //	query TEXT | parse NAME TEXT [OID...] | bind PORTAL STATEMENT [VALUE|NULL...] | describe S|P NAME
 //	execute PORTAL [MAX] | close S|P NAME | sync | flush | copydata TEXT | copydone | copyfail TEXT
 //	call OID [VALUE...] | terminate | hex BYTES

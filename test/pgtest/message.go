@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -11,6 +12,9 @@ import (
 
 // encode gives the bytes of the frame that a step sends.
 func (s Step) encode() ([]byte, error) {
+	if s.Verb == "startup" {
+		return startup(s.Words)
+	}
 	m, err := s.message()
 	if err != nil {
 		return nil, err
@@ -19,6 +23,23 @@ func (s Step) encode() ([]byte, error) {
 		return hex.DecodeString(strings.Join(s.Words, ""))
 	}
 	return m.Encode(nil)
+}
+
+// startup gives a startup packet: a version, and parameters as K=V, in this order.
+func startup(words []string) ([]byte, error) {
+	major, minor, _ := strings.Cut(words[0], ".")
+	n, err := numbers([]string{major, minor})
+	if err != nil {
+		return nil, err
+	}
+	b := binary.BigEndian.AppendUint32(make([]byte, 4), n[0]<<16|n[1])
+	for _, w := range words[1:] {
+		k, v, _ := strings.Cut(w, "=")
+		b = append(append(append(append(b, k...), 0), v...), 0)
+	}
+	b = append(b, 0)
+	binary.BigEndian.PutUint32(b, uint32(len(b)))
+	return b, nil
 }
 
 // message gives the frame of a step; nil for hex.

@@ -85,6 +85,14 @@ func (f *fakeNode) Conflicts() iter.Seq2[journal.Conflict, error] {
 	}
 }
 
+func (f *fakeNode) Explain(_ context.Context, q ExplainQuery, report func(any) error) error {
+	return report(q)
+}
+
+func (f *fakeNode) Doctor(_ context.Context, database string, report func(Finding) error) error {
+	return report(Finding{Database: database})
+}
+
 func (f *fakeNode) Drain(_ context.Context, peer string, timeout time.Duration, report func(DrainProgress) error) error {
 	for _, p := range f.drain {
 		if err := report(p); err != nil {

@@ -21,6 +21,10 @@ type Node interface {
 	// Drain reconnects to the named peer, or all, and reports until they have acknowledged everything that was committed when
 	// it was called, and have applied it, unless they make no headway with that. It returns an Error with ExitDifference when the timeout passes first.
 	Drain(ctx context.Context, peer string, timeout time.Duration, report func(DrainProgress) error) error
+	// Explain says what would be done with SQL, a proxy.Explanation for each statement.
+	Explain(ctx context.Context, q ExplainQuery, report func(any) error) error
+	// Doctor looks at the databases, or one, and reports what will not replicate exactly.
+	Doctor(ctx context.Context, database string, report func(Finding) error) error
 	// Verify reports each table and peer compared. It returns an Error with ExitDifference or ExitUnreachable accordingly.
 	Verify(ctx context.Context, database, table string, report func(VerifyProgress) error) error
 }

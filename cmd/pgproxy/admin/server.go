@@ -45,6 +45,8 @@ func NewServer(node Node, now func() time.Time) *Server {
 	m.HandleFunc("GET /v1/conflicts", s.conflicts)
 	m.HandleFunc("POST /v1/audit", s.audit)
 	s.proofs(m)
+	m.HandleFunc("POST /v1/explain", s.explain)
+	m.HandleFunc("GET /v1/doctor", s.doctor)
 	m.HandleFunc("POST /v1/drain", s.drain)
 	m.HandleFunc("POST /v1/verify", s.verify)
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)

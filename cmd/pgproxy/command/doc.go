@@ -4,7 +4,8 @@
 //	                                                  ├── journal   ls show tail check stats ┐
 //	                                                  ├── audit     its own group, audit.go    │ over the admin socket while
 //	                                                  ├── status, conflicts                  ┘ serve runs, else from the files
-//	                                                  ├── drain, verify                        over the admin socket
+//	                                                  ├── drain, verify, explain               over the admin socket
+//	                                                  ├── doctor                               over it, or of any server
 //	                                                  └── demo, version, completion
 //
 // Data goes to standard output, everything else to standard error. A command says what failed and what to do next, and ends

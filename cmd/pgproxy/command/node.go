@@ -185,7 +185,8 @@ func (n *node) makeRooms(context.Context) error {
 		Dial: n.upstream.dial, Connect: n.upstream.connect, Journal: n.journal, Parser: parser.New(parser.Options{}),
 		Certificate: n.certificate, TLSMode: tlsModes[n.set.TLSMode],
 		Capturer: n.capturer, Logger: n.room("proxy"), Now: n.c.Now, Rand: rand.Reader, Fault: fault, Writable: n.writable,
-		MaxClients: n.set.MaxClients, MaxTx: int64(n.set.TransactionMax),
+		RefuseUnreplicable: n.set.Unreplicable == "refuse",
+		MaxClients:         n.set.MaxClients, MaxTx: int64(n.set.TransactionMax),
 	})
 	return nil
 }

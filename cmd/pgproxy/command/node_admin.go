@@ -34,6 +34,31 @@ func (n *node) starting() error {
 	return nil
 }
 
+// Explain implements admin.Node.
+func (n *node) Explain(ctx context.Context, q admin.ExplainQuery, report func(any) error) error {
+	if err := n.starting(); err != nil {
+		return err
+	}
+	if q.Database == "" {
+		q.Database = n.upstream.config.Database
+	}
+	all, err := n.server.Explain(ctx, q.Database, q.User, q.SQL)
+	for i := range all {
+		if err := report(&all[i]); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// Doctor implements admin.Node.
+func (n *node) Doctor(ctx context.Context, database string, report func(admin.Finding) error) error {
+	if err := n.starting(); err != nil {
+		return err
+	}
+	return n.upstream.examine(ctx, database, func(f *admin.Finding) error { return report(*f) })
+}
+
 // Verify implements admin.Node.
 func (n *node) Verify(ctx context.Context, database, table string, report func(admin.VerifyProgress) error) error {
 	if err := n.starting(); err != nil {

@@ -75,7 +75,7 @@ what, with which statement.`,
 	}
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
-	root.AddCommand(c.serve(), c.journal(), c.audit(), c.status(), c.drain(), c.verify(), c.conflicts(), c.demo(), c.version())
+	root.AddCommand(c.serve(), c.journal(), c.audit(), c.status(), c.drain(), c.verify(), c.conflicts(), c.explain(), c.doctor(), c.demo(), c.version())
 	root.InitDefaultCompletionCmd()
 	return root
 }

@@ -17,6 +17,8 @@ type Config struct {
 	TLSKey  string
 	TLSMode string // off, allow, require
 
+	Unreplicable string // record, refuse
+
 	PeerListen   string   // TCP address for peers; "" accepts none
 	Peers        []string // name=address
 	PeerCA       string   // files
@@ -84,7 +86,7 @@ const MinJournalSegment = 64 * KiB
 // Default gives the settings of which nothing was said.
 func Default() *Config {
 	return &Config{
-		Listen: []string{DefaultListen}, TLSMode: "allow", JournalSync: true, JournalMax: DefaultJournalMax, JournalSegment: DefaultJournalSegment,
+		Listen: []string{DefaultListen}, TLSMode: "allow", Unreplicable: "record", JournalSync: true, JournalMax: DefaultJournalMax, JournalSegment: DefaultJournalSegment,
 		TransactionMax: DefaultTransactionMax, MaxClients: DefaultMaxClients, LineInterval: DefaultLineInterval, ShutdownTimeout: DefaultShutdownTimeout,
 		LogLevel: "info", LogFormat: "auto", AuditClass: audit.DefaultClasses(), AuditFailure: FailOperation,
 		AuditFileSize: DefaultAuditFileSize,

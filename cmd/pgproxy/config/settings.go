@@ -13,6 +13,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "certificate `file` shown to clients, PEM, with intermediates; read again when it changes, and at SIGHUP")
 	fs.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "private key `file` of that certificate")
 	fs.StringVar(&c.TLSMode, "tls-mode", c.TLSMode, "TLS with clients: off, allow (who asks for it gets it), or require (over TCP nobody gets in without)")
+	fs.StringVar(&c.Unreplicable, "unreplicable", c.Unreplicable, "statements whose effect cannot be replicated: record (run them, and count them), or refuse (with SQLSTATE 0A000)")
 	fs.StringVar(&c.PeerListen, "peer-listen", c.PeerListen, "`address` for peers, host:port")
 	fs.StringArrayVar(&c.Peers, "peer", c.Peers, "`name=address` of a peer; repeatable")
 	fs.StringVar(&c.PeerCA, "peer-ca", c.PeerCA, "certificate `file` of the authority that signs all nodes")

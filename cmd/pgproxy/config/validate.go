@@ -54,6 +54,9 @@ func (c *Config) Validate() error {
 			bad("--exclude-table %q is not schema.table", t)
 		}
 	}
+	if !oneOf(c.Unreplicable, "record", "refuse") {
+		bad("--unreplicable %q is none of record, refuse", c.Unreplicable)
+	}
 	p = append(p, c.validatePeers()...)
 	if c.MaxClients < 1 {
 		bad("--max-clients %d: at least 1", c.MaxClients)

@@ -46,6 +46,7 @@ func TestInvalid(t *testing.T) {
 		"--tls-mode \"maybe\"":           func(c *Config) { c.TLSMode = "maybe" },
 		"--tls-mode require needs":       func(c *Config) { c.TLSMode = "require" },
 		"is not schema.table":            func(c *Config) { c.ExcludeTables = []string{"t"} },
+		"--unreplicable \"maybe\"":       func(c *Config) { c.Unreplicable = "maybe" },
 		"--max-clients 0":                func(c *Config) { c.MaxClients = 0 },
 		"--journal-segment 1":            func(c *Config) { c.JournalSegment = 1 },
 		"at least two segments":          func(c *Config) { c.JournalMax = MiB },
