@@ -50,9 +50,10 @@ type round struct {
 	at    hlc.Time // once the line has passed this
 }
 
-// Final gives the time at or below which nothing can matter to anything that is still to come, here or elsewhere: every
-// record that is still to arrive knows all of it. It follows the line by one round: what the line has passed becomes
-// final when the line has passed the clock of that moment too. After a start it begins at zero again.
+// Final gives the time at or below which a transaction matters to nothing above the line any more: every record above it,
+// here or still to come, knows all of them. It follows the line by one round: what the line has passed becomes final when
+// the line has passed the clock of that moment too, and with it all that was written unaware of it. After a start it
+// begins at zero again.
 func (j *Journal) Final() hlc.Time {
 	line := j.Line()
 	j.gate.Lock()

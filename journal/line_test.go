@@ -211,9 +211,24 @@ func (n *lineNode) check() {
 		n.w.t.Fatalf("%s: line from %s to %s, final from %s to %s", n.o.Node, n.line, line, n.final, final)
 	}
 	n.line, n.final = line, final
+	n.checkFinal()
 	for _, in := range n.open {
 		if in.Record().HLC <= line {
 			n.w.t.Fatalf("%s: line %s past the unpublished %s", n.o.Node, line, in.ID())
+		}
+	}
+}
+
+// checkFinal: whatever is above the line knows all that is final.
+func (n *lineNode) checkFinal() {
+	for _, r := range n.w.wrote {
+		if r.HLC <= n.line {
+			continue
+		}
+		for _, u := range n.w.wrote {
+			if u.HLC <= n.final && !r.Aware(u.ID) {
+				n.w.t.Fatalf("%s: %s is above the line %s and unaware of %s, which is final", n.o.Node, r.ID, n.line, u.ID)
+			}
 		}
 	}
 }
