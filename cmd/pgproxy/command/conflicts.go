@@ -86,7 +86,9 @@ func (c *cli) printConflict(k *audit.Conflict) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s  (%s)\n", k.Time.UTC().Format(time.DateTime), k.Kind, audit.Line(where), audit.Line(k.Rule))
-	sideText(&b, "stands  ", &k.Winner)
+	if k.Winner.Seq > 0 { // else it lost to nobody, but for what it built on
+		sideText(&b, "stands  ", &k.Winner)
+	}
 	sideText(&b, "gave way", &k.Loser)
 	if k.LoserSQL != "" {
 		fmt.Fprintf(&b, "  to bring it back: %s\n", audit.Line(k.LoserSQL))
