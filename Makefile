@@ -78,6 +78,9 @@ profile: setup ## where a proxy's time goes under pgbench; profiles in bin/profi
 drivers: setup ## pgx's and lib/pq's own tests, direct and through the proxy
 	$(REAL) -v ./test/drivers/...
 
+large: setup ## what only passes through costs no memory: a gigabyte in a value, millions of rows, 100,000 statements
+	PGPROXY_LARGE=1 $(REAL) -v -run TestLargePasses ./test/cluster/...
+
 lint: setup ## gofmt, go vet, staticcheck, govulncheck
 	@test/lint.sh $(STATICCHECK) $(GOVULNCHECK)
 
@@ -87,4 +90,4 @@ tidy: ## the rules of the house
 clean: ## remove what was built (not the downloads in .cache)
 	rm -rf bin
 
-.PHONY: capture capture-fuzz help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench profile drivers lint tidy clean
+.PHONY: capture capture-fuzz help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench profile drivers large lint tidy clean
