@@ -36,13 +36,13 @@ test: setup ## everything, with real servers; what .ci/run calls
 	@test/all.sh
 
 unit: setup ## the rooms' own tests, fuzz seeds included
-	$(GO) test -timeout 10m $$($(GO) list ./... | grep -v /test/)
+	$(GO) test -timeout 25m $$($(GO) list ./... | grep -v /test/)
 
 race: setup ## the rooms' own tests under the race detector
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e /test/cluster -e /test/bench -e /test/drivers)
 
 race-small: setup
-	$(GO) test -race -timeout 10m $(RACED)
+	$(GO) test -race -timeout 25m $(RACED)
 
 fuzz: setup ## every fuzz test for FUZZTIME (20s)
 	@test/fuzz.sh $(FUZZTIME)
