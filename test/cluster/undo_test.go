@@ -30,7 +30,7 @@ const undoDump = `SELECT 'shop', to_jsonb(s)::text FROM u_shop s UNION ALL SELEC
 func TestUndoOfUndo(t *testing.T) {
 	seed := harness.Seed(t)
 	rnd := harness.Rand(seed, 0)
-	c := harness.NewCluster(t, harness.ClusterOptions{})
+	c := harness.NewCluster(t, harness.ClusterOptions{Majors: harness.Majors(t)})
 	for sql := range strings.SplitSeq(undoSchema, ";") {
 		harness.Query(t, c.Nodes[0].DSN("postgres"), sql)
 	}
