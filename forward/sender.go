@@ -152,6 +152,12 @@ func (l *link) sendRecords(pack *packer) (more bool, err error) {
 		return false, nil
 	}
 	recs, err := l.f.j.After(from, l.f.o.Limits.BatchBytes)
+	if errors.Is(err, journal.ErrPruned) {
+		// Never a gap: what is not kept any more cannot be sent, so nothing behind it is.
+		l.end(peerpb.Goodbye_REFUSED, fmt.Errorf("re-seed needed: node %s lacks records that node %s does not keep any more: give it an empty data folder "+
+			"and a copy of a current database, or connect it to a node that still has them", l.peerName(), l.f.o.Node))
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("read journal for peer: %w", err)
 	}

@@ -101,9 +101,6 @@ func (c *checker) begin(g *segment, base *state) {
 	}
 	if c.state == nil {
 		c.state = base
-		if g.first != 1 && c.report.Segments == 1 {
-			c.report.add("%s: the segments before position %d are missing", g.path, g.first)
-		}
 		return
 	}
 	played := *c.state

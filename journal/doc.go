@@ -30,6 +30,9 @@
 // root, and any proof between two sizes, is read from the segments. Now and then, and at the end, the node signs the root of
 // what is durable (checkpoint.go); the newest checkpoint stands in identity.db and, like all, in the journal.
 //
+// The oldest segments are deleted whole once nobody needs them (prune.go). What is left begins with the state before its first
+// entry, the tree included, so proofs, sequences and counts go on; an entry says that it was done on purpose.
+//
 // bbolt believes what it maps into memory, and damage there ends the process. Before it opens a file, the file's pages are
 // walked by plain reads (all of a segment that is written to, the meta pages of a sealed one); reads that still meet damage
 // return ErrDamaged. Nothing is repaired or made anew silently.

@@ -22,6 +22,7 @@ const (
 	entryEvent    entryKind = 'E' // a session, a refused login, an act, a gap
 
 	entryCheckpoint entryKind = 'K' // a signed statement about the entries before it
+	entryPurge      entryKind = 'X' // entries before a position were deleted on purpose
 )
 
 // entry is one thing to be written, or read back: its payload, and what the indexes need to know of it. Each kind uses
@@ -143,8 +144,11 @@ func parseEntry(kind entryKind, payload []byte) (*entry, error) {
 	case entryEvent:
 		return parseEvent(payload)
 	}
-	if kind == entryCheckpoint {
+	switch kind {
+	case entryCheckpoint:
 		return parseCheckpointEntry(payload)
+	case entryPurge:
+		return parsePurge(payload)
 	}
 	return nil, fmt.Errorf("kind %q: %w", byte(kind), errMalformed)
 }

@@ -1,6 +1,9 @@
 package journal
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors at opening.
 var (
@@ -11,10 +14,10 @@ var (
 	// ErrDamaged is returned for what cannot be trusted: a file whose pages or entries do not add up, at opening or when it
 	// is read, and a record from a peer whose bytes, hash or chain are wrong. Nothing is ever repaired or recreated silently.
 	ErrDamaged = errors.New("journal is damaged")
-	// ErrPruned is returned when what is asked for was here and was deleted by retention.
-	ErrPruned = errors.New("it is not kept any more")
 	// ErrNotFound is returned when a record that is asked for is not here.
 	ErrNotFound = errors.New("no such record")
+	// ErrPruned is returned when what is asked for was here and was deleted by retention. It is an ErrNotFound too.
+	ErrPruned = fmt.Errorf("%w any more: it was pruned", ErrNotFound)
 )
 
 // Errors of writing.

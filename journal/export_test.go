@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"sync/atomic"
@@ -17,6 +18,20 @@ func (o Options) WithDisk(f func(point string) error) Options {
 	o.disk = f
 	return o
 }
+
+// PurgeTo deletes all segments but the last n, whoever needs them, and gives the first position that is left.
+func (j *Journal) PurgeTo(n int) (uint64, error) {
+	segments := j.list()
+	gone := segments[:max(0, len(segments)-n)]
+	if len(gone) == 0 {
+		return segments[0].first, nil
+	}
+	first := segments[len(gone)].first
+	return first, j.purge(context.Background(), gone, first, "test")
+}
+
+// WaitSealed waits until all segments but the last are sealed.
+func (j *Journal) WaitSealed() { j.sealings.Wait() }
 
 // Counting counts the entries that a scan reads.
 func (f Filter) Counting(n *atomic.Int64) Filter {

@@ -65,7 +65,7 @@ func (g *Gate) ChangesSince(k RowKey, t hlc.Time) []Ref {
 	j.mu.RUnlock()
 	for _, s := range sealed {
 		refs, err := s.sealed.refs(s, h, t)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrPruned) {
 			g.err = errors.Join(g.err, fmt.Errorf("look up row: %w", err))
 		}
 		found = append(found, refs...)

@@ -21,6 +21,7 @@ type Journal struct {
 	clock    *hlc.Clock
 	queue    *queue
 	signer   *signer
+	pruning  sync.Mutex // one Prune at a time
 	watchers watchers
 	stats    meters
 

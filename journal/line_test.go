@@ -155,7 +155,9 @@ func (n *lineNode) pull(from *lineNode, bytes int) (moved bool) {
 
 // apply counts up to so many records as applied, causes before effects, and now and then makes them safe.
 func (n *lineNode) apply(most int) (moved bool) {
-	recs, err := n.j.After(n.applied, 1<<20)
+	have := n.applied.Clone()
+	have[n.j.Identity().Node] = n.j.Stored()[n.j.Identity().Node] // own ones, which may have been pruned, are there
+	recs, err := n.j.After(have, 1<<20)
 	if err != nil {
 		n.w.t.Fatal(err)
 	}

@@ -78,6 +78,10 @@ func (j *Journal) SetSafe(v Vector) error {
 			continue
 		}
 		r, err := j.header(ID{n, seq})
+		if last := j.lastPruned(n); errors.Is(err, ErrPruned) && last.seq == seq {
+			times[n] = last.hlc
+			continue
+		}
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
@@ -105,4 +109,11 @@ func (s *shelf) header(id ID) (*Record, error) {
 		return nil, err
 	}
 	return f.decodeHeader()
+}
+
+// lastPruned gives the last record of an origin that was pruned; zero if none was.
+func (s *shelf) lastPruned(n NodeID) tail {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.kept[n]
 }

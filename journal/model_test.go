@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -25,6 +26,9 @@ type model struct {
 	items   []item // in order of position
 	open    []*journal.Intent
 	verdict map[string]bool
+	told    int              // conflicts, those that were pruned included
+	gone    journal.Stats    // what was pruned
+	floor   journal.Vector   // up to here records were pruned
 	peer    *journal.Journal // writes as another node
 }
 
@@ -107,12 +111,62 @@ func (m *model) step() {
 		m.store()
 	case n < 99:
 		c := journal.Conflict{Kind: "k", Table: "t", Key: map[string]string{"id": fmt.Sprint(m.rnd.IntN(30))}}
+		if !m.verdict[c.Key["id"]] {
+			m.told++
+		}
 		m.verdict[c.Key["id"]] = true
 		if err := m.j.AddConflict(c); err != nil {
 			m.t.Fatal(err)
 		}
 	default:
 		m.reopen()
+	}
+}
+
+// prune deletes the oldest segments, and forgets what was in them.
+func (m *model) prune() {
+	for len(m.open) > 0 {
+		m.decide(0)
+	}
+	m.flush()
+	m.j.WaitSealed()
+	before := m.j.Stats().Segments
+	first, err := m.j.PurgeTo(3)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.flush()
+	m.floor = m.j.Stored()
+	every := []journal.Kind{journal.KindTx, journal.KindVoid, journal.KindMember, journal.KindBeat}
+	for _, it := range all(m.t, m.j, journal.Filter{Kinds: every}) { // newest first
+		if it.Position < first {
+			m.t.Fatalf("position %d is left, the first should be %d", it.Position, first)
+		}
+		if id := it.Record.ID; id.Seq > 0 {
+			m.floor[id.Origin] = id.Seq - 1
+		}
+	}
+	left := len(all(m.t, m.j, journal.Filter{Kinds: []journal.Kind{journal.KindTx, journal.KindVoid}}))
+	if before > 3 && left == len(m.items) {
+		m.t.Errorf("%d segments and nothing was pruned", before)
+	}
+	for _, it := range m.items[:len(m.items)-left] {
+		if it.id.Seq == 0 {
+			m.gone.Attempts++
+		} else if it.outcome == journal.OutcomeCommitted {
+			m.gone.Transactions++
+		}
+	}
+	m.items = m.items[len(m.items)-left:]
+	clear(m.verdict)
+	for c, err := range m.j.Conflicts() {
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.verdict[c.Key["id"]] = true
+	}
+	if v, err := m.j.Verify(context.Background(), nil); err != nil || len(v.Findings) > 0 || v.From != first {
+		m.t.Errorf("a purge is taken for an attack: %+v, %v", v, err)
 	}
 }
 
@@ -197,7 +251,8 @@ func (m *model) checkStats() {
 			committed++
 		}
 	}
-	if s.Transactions != committed || s.Attempts != attempts || s.InDoubt != int64(len(m.open)) || s.Conflicts != int64(len(m.verdict)) {
+	committed, attempts = committed+m.gone.Transactions, attempts+m.gone.Attempts
+	if s.Transactions != committed || s.Attempts != attempts || s.InDoubt != int64(len(m.open)) || s.Conflicts != int64(m.told) {
 		m.t.Errorf("stats %+v: want %d committed, %d attempts, %d in doubt", s, committed, attempts, len(m.open))
 	}
 }
@@ -349,6 +404,12 @@ func (m *model) checkAfter() {
 	v := m.j.Stored()
 	for n := range v {
 		v[n] = m.rnd.Uint64N(v[n] + 1)
+		if v[n] < m.floor[n] {
+			if _, err := m.j.After(v, 1); !errors.Is(err, journal.ErrPruned) {
+				m.t.Errorf("records of %s after %d: %v, up to %d were pruned", n, v[n], err, m.floor[n])
+			}
+			v[n] = m.floor[n]
+		}
 	}
 	for {
 		recs, err := m.j.After(v, 1+m.rnd.IntN(20000))
@@ -384,11 +445,15 @@ func TestModel(t *testing.T) {
 				if i%300 == 299 {
 					m.check()
 				}
+				if i%400 == 399 {
+					m.prune()
+					m.check()
+				}
 			}
 			m.reopen()
 			m.check()
-			if s := m.j.Stats(); s.Segments < 4 {
-				t.Errorf("only %d segments", s.Segments)
+			if len(m.floor) == 0 {
+				t.Error("nothing was pruned")
 			}
 		})
 	}

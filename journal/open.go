@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 
 	"pgproxy/journal/hlc"
@@ -28,6 +29,9 @@ func (j *Journal) open(ctx context.Context) (err error) {
 		if err := j.firstSegment(); err != nil {
 			return err
 		}
+	}
+	if err := j.dropLeft(); err != nil {
+		return err
 	}
 	if err := j.openClock(); err != nil {
 		return err
@@ -119,7 +123,7 @@ func (s *shelf) join(g *segment, isFirst bool) error {
 		return lostSegment(g.path, err)
 	}
 	if isFirst {
-		s.before = base.tree.clone()
+		s.before, s.kept = base.tree.clone(), maps.Clone(base.tails)
 	}
 	if base.self != s.self {
 		return fmt.Errorf("open journal: %s: %w: it belongs to node %s", g.path, ErrOtherNode, base.self)

@@ -59,7 +59,7 @@ type Options struct {
 	// "journal.gate" (sequence taken, nothing written), "journal.append" (before the group's transaction is committed),
 	// "journal.appended" (the group is durable, nobody was told), "journal.outcome" (outcome known, not durable),
 	// "journal.roll" (next segment made, not yet used), "journal.seal" (before a closed segment's indexes are committed),
-	// "journal.sign" (a checkpoint is kept, and not yet in the journal).
+	// "journal.sign" (a checkpoint is kept, and not yet in the journal), "journal.purge" (a purge is recorded, nothing deleted yet).
 	Fault func(point string)
 
 	// disk is asked before and after a group is written, and may answer with the disk's failure: for tests.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -51,6 +52,9 @@ func (w *walk) entries() iter.Seq2[walked, error] {
 			}
 			for {
 				batch, next, err := w.batch(g, from)
+				if errors.Is(err, ErrPruned) {
+					break // meanwhile
+				}
 				if err != nil {
 					yield(walked{}, err)
 					return

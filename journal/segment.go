@@ -40,8 +40,9 @@ type segment struct {
 	first uint64
 	db    *bolt.DB
 
-	end   atomic.Uint64 // the next position, as far as it is durable
-	bytes atomic.Int64  // used pages of the file
+	end    atomic.Uint64 // the next position, as far as it is durable
+	pruned atomic.Bool   // it was deleted
+	bytes  atomic.Int64  // used pages of the file
 
 	// mem finds entries until the segment is sealed; then it is nil and sealed is set. Guarded by shelf.mu.
 	mem    *index
@@ -177,6 +178,9 @@ func (s *segment) next() uint64 { return s.end.Load() }
 // f must not keep any bytes.
 func (s *segment) view(f func(tx *bolt.Tx) error) error {
 	err := guard(s.path, func() error { return s.db.View(f) })
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) && s.pruned.Load() {
+		return fmt.Errorf("%s: %w", s.path, ErrPruned)
+	}
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}

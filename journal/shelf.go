@@ -17,6 +17,7 @@ type shelf struct {
 	mu        sync.RWMutex
 	segments  []*segment
 	before    frontier           // what is before the first segment
+	kept      map[NodeID]tail    // the last records before the first segment: those up to them were pruned
 	durable   *state             // of what is on the disk
 	undecided map[uint64]*Intent // own durable intents whose outcome is not known
 	aborted   map[uint64]bool    // own intents that did not commit
@@ -80,9 +81,14 @@ func (s *shelf) locateRun(id ID) (*segment, []uint64, error) {
 	}
 	s.mu.RUnlock()
 	for _, g := range sealed { // what is sealed never changes
-		if at, err := g.sealed.positions(g, id); len(at) > 0 || err != nil {
+		if at, err := g.sealed.positions(g, id); len(at) > 0 || err != nil && !errors.Is(err, ErrPruned) {
 			return g, at, err
 		}
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if id.Seq > 0 && id.Seq <= s.kept[id.Origin].seq {
+		return nil, nil, fmt.Errorf("record %s: %w", id, ErrPruned)
 	}
 	return nil, nil, fmt.Errorf("record %s: %w", id, ErrNotFound)
 }

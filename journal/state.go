@@ -35,6 +35,7 @@ type state struct {
 	self    NodeID
 	next    uint64 // the position of the next entry
 	tree    frontier
+	purged  uint64 // what stands before this position was deleted on purpose, or is about to be
 	tails   map[NodeID]tail
 	open    map[uint64]bool // own intents without outcome
 	members map[NodeID]memberAt
@@ -97,6 +98,8 @@ func (s *state) play(e *entry) {
 		s.last = max(s.last, e.record.HLC)
 	case entryConflict:
 		s.counts.conflicts++
+	case entryPurge:
+		s.purged = max(s.purged, e.seq)
 	case entryEvent:
 		s.counts.events++
 		s.last = max(s.last, e.event.Time)
@@ -144,6 +147,7 @@ func (s *state) encode() []byte {
 	e.node(s.self)
 	e.uint(s.next)
 	e.frontier(&s.tree)
+	e.uint(s.purged)
 	e.uint(uint64(len(s.tails)))
 	for _, n := range sortedNodes(s.tails) {
 		t := s.tails[n]
@@ -191,6 +195,7 @@ func decodeState(b []byte) (*state, error) {
 		d.fail()
 	}
 	s.tree = d.frontier(s.next - 1)
+	s.purged = d.uint()
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
 		node := d.node()
 		s.tails[node] = tail{seq: d.uint(), hash: d.hash(), hlc: hlc.Time(d.fixed()), incarnation: d.uint(), mark: hlc.Time(d.fixed())}

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -120,6 +121,9 @@ func (j *Journal) sameAsStored(e *entry) error {
 	aborted, open := j.aborted[id.Seq], j.undecided[id.Seq] != nil
 	j.mu.RUnlock()
 	kind, b, err := j.stored(id)
+	if errors.Is(err, ErrPruned) {
+		return nil // everybody has it
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 )
@@ -53,7 +54,7 @@ func (s *shelf) knowsConflict(k conflictKey) (bool, error) {
 		if sealed == nil {
 			continue
 		}
-		if ok, err := sealed.hasConflict(g, k); ok || err != nil {
+		if ok, err := sealed.hasConflict(g, k); ok || err != nil && !errors.Is(err, ErrPruned) {
 			return ok, err
 		}
 	}

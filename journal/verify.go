@@ -23,6 +23,7 @@ type verifier struct {
 	key      string
 	evidence []evidenceAt
 
+	purged                uint64   // a purge has said that what is before this position goes
 	first                 frontier // before the first entry
 	stored                frontier // of the leaves as they stand in the entries
 	base                  frontier // some entries earlier than stored
@@ -93,6 +94,8 @@ func Verify(ctx context.Context, dir string, outside []Evidence) (Verdict, error
 
 // Verify is the same for the journal of this running node, up to what is durable when a segment is reached.
 func (j *Journal) Verify(ctx context.Context, outside []Evidence) (Verdict, error) {
+	j.pruning.Lock()
+	defer j.pruning.Unlock()
 	var v Verdict
 	w := newVerifier(&v, j.identity, outside)
 	for i, g := range j.list() {
@@ -149,7 +152,7 @@ func (w *verifier) segment(g *segment, isFirst bool) error {
 	switch {
 	case isFirst:
 		w.first, w.stored, w.base = base.tree.clone(), base.tree.clone(), base.tree.clone()
-		w.tails, w.v.From = base.tails, base.next
+		w.tails, w.v.From, w.purged = base.tails, base.next, base.purged
 	case base.next > w.stored.size+1:
 		w.find(AttackRemoved, w.stored.size+1, ID{}, fmt.Sprintf("entries %d to %d are gone: a segment is missing before %s", w.stored.size+1, base.next-1, filepath.Base(g.path)))
 		w.restart(base)
@@ -213,6 +216,8 @@ func (w *verifier) content(p uint64, e *entry) {
 	case e.kind == entryOwn || e.kind == entryForeign:
 		w.v.Records++
 		w.record(p, e)
+	case e.kind == entryPurge:
+		w.purged = max(w.purged, e.seq)
 	case e.kind == entryCheckpoint:
 		c, err := ParseCheckpoint(e.payload, w.key)
 		if err != nil {
@@ -258,6 +263,9 @@ func (w *verifier) rootAt(size uint64) (tlog.Hash, bool) {
 func (w *verifier) end(paths []string, r reached) {
 	w.nameDifferences()
 	w.nameBreaks()
+	if w.v.From > max(1, w.purged) {
+		w.find(AttackRemoved, 1, ID{}, fmt.Sprintf("entries 1 to %d are gone, and no purge is recorded", w.v.From-1))
+	}
 	w.checkEvidence()
 	if n := len(paths); n > 0 && r.segment > 0 {
 		if last, _ := parseSegmentName(filepath.Base(paths[n-1])); last < r.segment {

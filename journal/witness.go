@@ -146,6 +146,9 @@ func (s *identityStore) missing(shelf *shelf) error {
 	if err := s.reached.missing(shelf.segments, shelf.durable.tails[shelf.self].seq); err != nil {
 		return err
 	}
+	if err := shelf.missingBefore(); err != nil {
+		return err
+	}
 	if n := s.newest; n.Size > shelf.durable.tree.size {
 		return fmt.Errorf("%w: it went back in time: it ends with entry %d, and this node has signed a checkpoint of %d entries at %s",
 			ErrDamaged, shelf.durable.tree.size, n.Size, n.Time.UTC().Format(time.RFC3339))

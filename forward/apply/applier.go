@@ -98,6 +98,9 @@ func (a *Applier) rewind(applied journal.Vector) error {
 		}
 		for at := least + 1; at <= seq; at++ {
 			rec, err := a.o.Journal.Record(journal.ID{Origin: origin, Seq: at})
+			if errors.Is(err, journal.ErrPruned) {
+				continue // it was pruned when the databases had it for good
+			}
 			if errors.Is(err, journal.ErrNotFound) {
 				break // the journal is behind the database: what it will be sent again is recognised by its position
 			}

@@ -193,6 +193,9 @@ func (a *Applier) putBack(d *database) error {
 func (a *Applier) firstLost(d *database, origin journal.NodeID, from, seq uint64) (uint64, error) {
 	for at := from + 1; at <= seq; at++ {
 		rec, err := a.o.Journal.Record(journal.ID{Origin: origin, Seq: at})
+		if errors.Is(err, journal.ErrPruned) {
+			continue // it was pruned when the databases had it for good
+		}
 		if errors.Is(err, journal.ErrNotFound) {
 			return 0, nil
 		}

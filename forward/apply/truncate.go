@@ -93,6 +93,10 @@ func (a *Applier) follow() error {
 	for {
 		id := journal.ID{Origin: a.own, Seq: a.followed + 1}
 		rec, err := a.o.Journal.Record(id)
+		if errors.Is(err, journal.ErrPruned) {
+			a.followed++ // older than anything that the journal can still fold
+			continue
+		}
 		if errors.Is(err, journal.ErrNotFound) {
 			return nil
 		}

@@ -46,6 +46,9 @@ func (f *fakeNode) Fold() audit.NewFold                 { return nil }
 func (f *fakeNode) Veil() *audit.Veil                   { return nil }
 func (f *fakeNode) Databases() ([]string, error)        { return nil, nil }
 func (f *fakeNode) Users() ([]string, error)            { return nil, nil }
+func (f *fakeNode) Purge(context.Context, time.Time, bool) (Purged, error) {
+	return Purged{}, nil
+}
 func (f *fakeNode) Row(journal.RowKey) ([]journal.Ref, error) {
 	return nil, nil
 }

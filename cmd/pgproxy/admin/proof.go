@@ -23,6 +23,17 @@ type Prover interface {
 	Checkpoint(ctx context.Context, of string) (SignedCheckpoint, error)
 	// Trust lets the checkpoints of a node begin anew.
 	Trust(ctx context.Context, name string) error
+	// Purge deletes what was recorded before a time and nobody needs any more, or only says what would go.
+	Purge(ctx context.Context, before time.Time, really bool) (Purged, error)
+}
+
+// Purged is what a purge has deleted, or would delete.
+type Purged struct {
+	Segments int    `json:"segments"`
+	Bytes    int64  `json:"bytes"`
+	First    uint64 `json:"first"` // position of the first entry that stays
+	Held     string `json:"held"`  // why no more goes; "" if only the last file is left
+	Done     bool   `json:"done"`  // false: nothing was deleted
 }
 
 // Verified is the answer to a verification of the journal. Its JSON is a promise: fields are added, never renamed.
@@ -98,6 +109,15 @@ func (s *Server) proofs(m *http.ServeMux) {
 	m.HandleFunc("POST /v1/audit/trust", func(w http.ResponseWriter, r *http.Request) {
 		one(w, true, s.node.Trust(r.Context(), r.URL.Query().Get("node")))
 	})
+	m.HandleFunc("POST /v1/audit/purge", func(w http.ResponseWriter, r *http.Request) {
+		before, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("before"))
+		if err != nil {
+			one(w, nil, Fail(ExitUsage, "", "before: %w", err))
+			return
+		}
+		p, err := s.node.Purge(r.Context(), before, r.URL.Query().Get("really") == "true")
+		one(w, p, err)
+	})
 }
 
 func (s *Server) verifyJournal(w http.ResponseWriter, r *http.Request) {
@@ -136,6 +156,13 @@ func (c *Client) Checkpoint(ctx context.Context, of string) (s SignedCheckpoint,
 func (c *Client) Trust(ctx context.Context, name string) error {
 	var done bool
 	return c.ask(ctx, http.MethodPost, "/v1/audit/trust", url.Values{"node": {name}}, nil, &done)
+}
+
+// Purge deletes what was recorded before a time and nobody needs any more, or only says what would go.
+func (c *Client) Purge(ctx context.Context, before time.Time, really bool) (p Purged, err error) {
+	v := url.Values{"before": {before.UTC().Format(time.RFC3339Nano)}, "really": {strconv.FormatBool(really)}}
+	err = c.ask(ctx, http.MethodPost, "/v1/audit/purge", v, nil, &p)
+	return p, err
 }
 
 // ask decodes one answer.

@@ -20,7 +20,7 @@ import (
 func (c *cli) audit() *cobra.Command {
 	return c.auditGroup(c.auditLs(), c.auditTail(), c.auditShow(), c.auditSession(), c.auditLogons(), c.auditStats(), c.auditHistory(), c.auditBlame(),
 		c.auditDiff(), c.auditUndo(), c.auditExport(), c.auditVerify(), c.auditProve(),
-		c.auditCheckpoint(), c.auditTrust())
+		c.auditCheckpoint(), c.auditTrust(), c.auditPurge())
 }
 
 // auditGroup is the audit commands. They have exit codes of their own (admin.AuditError and its neighbours): a child says one by

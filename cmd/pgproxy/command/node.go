@@ -108,6 +108,9 @@ func (n *node) openJournal(ctx context.Context) error {
 	}
 	id := j.Identity()
 	n.run("journal", n.watchJournal)
+	if n.set.Retain > 0 || n.set.RetainSize > 0 {
+		n.run("retention", n.prune)
+	}
 	n.log.Info("journal opened", "node", id.Name, "node_id", id.Node.String(), "incarnation", id.Incarnation, "in_doubt", len(j.InDoubt()))
 	if !n.set.JournalSync {
 		n.log.Warn("journal-sync is off: a power cut can lose acknowledged writes")

@@ -169,6 +169,8 @@ func testProofs(t *testing.T, dir, kept string) {
 	run(t, "audit", "prove", "--check", file, "--key", strings.TrimSpace(key.out)).expect(t, admin.AuditTampered)
 	run(t, "audit", "prove", "--data-dir", dir, "999999").expect(t, admin.AuditNothing)
 	run(t, "audit", "checkpoint", "--data-dir", dir, "--of", "zz").expect(t, admin.AuditNothing)
+	run(t, "audit", "purge", "--data-dir", dir, "--before", "0s").expect(t, 0, "0 files", "would be deleted")
+	run(t, "audit", "purge", "--data-dir", dir).expect(t, admin.AuditError, "--before")
 	run(t, "audit", "trust", "--data-dir", dir, "zz").expect(t, admin.AuditNothing, "nothing is known")
 }
 

@@ -45,6 +45,8 @@ type Config struct {
 	JournalSync     bool
 	JournalMax      Size
 	JournalSegment  Size
+	Retain          time.Duration // 0: for ever
+	RetainSize      Size          // 0: no such limit
 	TransactionMax  Size
 	MaxClients      int
 	LineInterval    time.Duration // how often an idle node may write a beat

@@ -34,6 +34,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.JournalSync, "journal-sync", c.JournalSync, "sync the journal before a commit is acknowledged; without it a power cut can lose acknowledged writes")
 	fs.Var(&c.JournalMax, "journal-max", "disk budget of the journal; past it writes are refused; 0 is no limit but the disk")
 	fs.Var(&c.JournalSegment, "journal-segment", "size of one journal file")
+	fs.DurationVar(&c.Retain, "retain", c.Retain, "how long the journal keeps what no node needs any more, for the audit trail; 0 is for ever")
+	fs.Var(&c.RetainSize, "retain-size", "size from which the oldest of that goes before its time; 0 is never")
 	fs.Var(&c.TransactionMax, "transaction-max", "largest sum of row images of one transaction")
 	fs.IntVar(&c.MaxClients, "max-clients", c.MaxClients, "most client connections at a time")
 	fs.DurationVar(&c.LineInterval, "line-interval", c.LineInterval, "how often a node where nobody writes tells the others what it has applied, while they wait for that; an idle cluster is silent")

@@ -64,6 +64,9 @@ func (c *Config) Validate() error {
 	if least := MinJournalSegment; c.JournalSegment < least {
 		bad("--journal-segment %s: at least %s", c.JournalSegment.String(), least.String())
 	}
+	if c.Retain < 0 {
+		bad("--retain %s is negative", c.Retain)
+	}
 	if c.JournalMax != 0 && c.JournalMax < 2*c.JournalSegment {
 		bad("--journal-max %s: at least two segments of %s", c.JournalMax.String(), c.JournalSegment.String())
 	}
