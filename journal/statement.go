@@ -11,7 +11,7 @@ const (
 	ClassRead     Class = 1 // SELECT, COPY TO, VALUES, TABLE
 	ClassWrite    Class = 2 // INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY FROM
 	ClassFunction Class = 3 // CALL, DO, FunctionCall messages
-	ClassRole     Class = 4 // GRANT, REVOKE, CREATE/ALTER/DROP ROLE, ALTER DEFAULT PRIVILEGES, REASSIGN OWNED
+	ClassRole     Class = 4 // GRANT, REVOKE, CREATE/ALTER/DROP ROLE, ALTER DEFAULT PRIVILEGES
 	ClassDDL      Class = 5 // CREATE, ALTER, DROP of anything else
 	ClassMisc     Class = 6 // transaction control, FETCH, LOCK, VACUUM, PREPARE, LISTEN...
 	ClassMiscSet  Class = 7 // SET, RESET

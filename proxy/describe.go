@@ -144,7 +144,7 @@ func withheld(code, message string) string {
 // applyPolicy takes out of a recorded statement what the policy does not want on the disk.
 func (s *session) applyPolicy(st *journal.Statement, original *parser.Statement) {
 	policy := s.srv.o.Audit
-	tables := tablesOf(st, original)
+	tables := tablesOf(st)
 	if policy.Masks(s.database, tables) {
 		st.Redacted |= journal.RedactedMask
 		if original != nil && original.Command != "" {
@@ -190,17 +190,8 @@ func (s *session) subject(st *journal.Statement, tables []string) *audit.Subject
 }
 
 // tablesOf lists the tables that a statement names or changes.
-func tablesOf(st *journal.Statement, original *parser.Statement) []string {
+func tablesOf(st *journal.Statement) []string {
 	tables := slices.Clone(st.Tables)
-	if len(tables) == 0 && original != nil { // it failed, or changed nothing: what it names
-		for _, t := range original.Targets {
-			if t.Schema != "" {
-				tables = append(tables, t.Schema+"."+t.Name.Name)
-			} else {
-				tables = append(tables, t.Name.Name)
-			}
-		}
-	}
 	for _, o := range st.Objects {
 		if o.Type == "table" || o.Type == "relation" {
 			tables = append(tables, o.Name)
@@ -208,6 +199,23 @@ func tablesOf(st *journal.Statement, original *parser.Statement) []string {
 	}
 	slices.Sort(tables)
 	return slices.Compact(tables)
+}
+
+// nameTables fills in what the text says that it writes to, as written, where the statement failed or changed nothing: nobody has
+// looked the names up.
+func nameTables(st *journal.Statement, original *parser.Statement) {
+	if len(st.Tables) > 0 {
+		return
+	}
+	for _, t := range original.Targets {
+		name := t.Name.Name
+		if t.Schema != "" {
+			name = t.Schema + "." + name
+		}
+		if name != "" && !slices.Contains(st.Tables, name) {
+			st.Tables = append(st.Tables, name)
+		}
+	}
 }
 
 // classOf gives pgAudit's class of a statement.
@@ -269,8 +277,7 @@ func opaqueClass(st *parser.Statement) journal.Class {
 // roleCommand reports whether a command is about roles and rights.
 func roleCommand(command string) bool {
 	switch command {
-	case "GRANT", "REVOKE", "GRANT ROLE", "REVOKE ROLE", "CREATE ROLE", "ALTER ROLE", "DROP ROLE", "ALTER DEFAULT PRIVILEGES",
-		"REASSIGN OWNED", "DROP OWNED":
+	case "GRANT", "REVOKE", "GRANT ROLE", "REVOKE ROLE", "CREATE ROLE", "ALTER ROLE", "DROP ROLE", "ALTER DEFAULT PRIVILEGES":
 		return true
 	}
 	return false
@@ -324,7 +331,7 @@ func objectKind(st *parser.Statement) string {
 	switch what {
 	case "TABLE AS":
 		what = "TABLE"
-	case "OWNED", "DEFAULT PRIVILEGES":
+	case "OWNED", "DEFAULT PRIVILEGES": // what they name are roles, and no objects of theirs
 		return ""
 	}
 	return strings.ToLower(what)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"slices"
 
 	"pgproxy/journal"
 	"pgproxy/parser"
@@ -119,11 +118,7 @@ func (s *session) worthSkipped(st *parser.Statement) bool {
 func (s *session) recordSkipped(st *parser.Statement, o origin, err error) {
 	out := journal.Statement{Start: s.srv.o.Now(), RowsAffected: -1}
 	s.describeStatement(&out, st, o)
-	for _, t := range st.Targets {
-		if name := t.Schema + "." + t.Name.Name; t.Schema != "" && !slices.Contains(out.Tables, name) {
-			out.Tables = append(out.Tables, name)
-		}
-	}
+	nameTables(&out, st)
 	if err != nil {
 		out.SQLState, out.Message = describe(err)
 		if out.Redacted&journal.RedactedSecret != 0 {

@@ -114,6 +114,7 @@ func (s *session) add(t *tx, r *run, e capture.Effect) *journal.Statement {
 	}
 	st.RowsAffected = affected(r.tag)
 	withholdReplay(&st)
+	nameTables(&st, r.st)
 	s.applyPolicy(&st, r.st)
 	t.schema = t.schema || r.st.AltersSchema
 	t.bytes += size(&st)
@@ -129,6 +130,7 @@ func (s *session) addFailed(t *tx, r *run, err error) {
 	if st.Redacted&journal.RedactedSecret != 0 {
 		st.Message = withheld(st.SQLState, st.Message)
 	}
+	nameTables(&st, r.st)
 	s.applyPolicy(&st, r.st)
 	t.stmts = append(t.stmts, st)
 }

@@ -65,6 +65,11 @@ packages() {
   compgen -G '/usr/lib/postgresql/*/bin/pgbench' >/dev/null || want+=(postgresql-contrib)
   have psql || want+=(postgresql-client)
   if [ "${1:-}" = bench ]; then have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want+=(pgbouncer); fi
+  # pgAudit is what statements' classes are held against; where the distribution has none, that test is skipped.
+  if [ -x /usr/lib/postgresql/15/bin/postgres ] && [ ! -e /usr/lib/postgresql/15/lib/pgaudit.so ] && have apt-cache &&
+    [ -n "$(apt-cache search --names-only '^postgresql-15-pgaudit$' 2>/dev/null)" ]; then
+    want+=(postgresql-15-pgaudit)
+  fi
   [ ${#want[@]} = 0 ] || apt "${want[@]}"
 }
 
