@@ -43,6 +43,7 @@ func (f *fakeNode) Trust(context.Context, string) error { return nil }
 func (f *fakeNode) Wake() (<-chan struct{}, func())     { return f.wake, func() {} }
 func (f *fakeNode) Stats() journal.Stats                { return journal.Stats{Records: 7} }
 func (f *fakeNode) Fold() audit.NewFold                 { return nil }
+func (f *fakeNode) Asked(audit.Question)                {}
 func (f *fakeNode) Veil() *audit.Veil                   { return nil }
 func (f *fakeNode) Databases() ([]string, error)        { return nil, nil }
 func (f *fakeNode) Users() ([]string, error)            { return nil, nil }

@@ -16,6 +16,8 @@ type Node interface {
 	Fold() audit.NewFold
 	// Veil is over what is shown of the journal; nil hides nothing.
 	Veil() *audit.Veil
+	// Asked records that somebody has asked the journal something, and what: readers of an audit trail stand in it.
+	Asked(q audit.Question)
 	// Wake gives a channel signalled when the journal has something new, and the function that ends it.
 	Wake() (<-chan struct{}, func())
 	// Drain reconnects to the named peer, or all, and reports until they have acknowledged everything that was committed when

@@ -110,6 +110,7 @@ func (s *Server) audit(w http.ResponseWriter, r *http.Request) {
 		one(w, nil, Fail(ExitUsage, "", "question: %w", err))
 		return
 	}
+	s.node.Asked(q)
 	out := s.newStream(w)
 	aid := audit.Aid{Now: s.now, Fold: s.node.Fold()}
 	if q.Follow {

@@ -1,8 +1,10 @@
 package command
 
 import (
+	"encoding/json"
 	"fmt"
 
+	"pgproxy/audit"
 	"pgproxy/cmd/pgproxy/config"
 	"pgproxy/journal"
 	"pgproxy/proxy"
@@ -62,5 +64,21 @@ func (n *node) note(e *journal.Event) {
 		if n.set.AuditFailure == config.FailShutdown {
 			n.broken(err)
 		}
+	}
+}
+
+// operator is who acts over the admin socket: whoever may open it. Its account is not known.
+const operator = "admin"
+
+// Asked implements admin.Node. A question is answered even if it cannot be recorded, as any read.
+func (n *node) Asked(q audit.Question) {
+	text, err := json.Marshal(q)
+	if err != nil {
+		text = []byte(err.Error())
+	}
+	e := &journal.Event{Kind: journal.EventAct, Who: journal.Who{Client: operator},
+		Act: &journal.Act{Verb: "audit " + q.Verb, Arguments: []string{string(text)}}}
+	if err := n.journal.Note(e); err != nil {
+		n.log.Error("cannot record", "event", e.Act.Verb, "error", err)
 	}
 }
