@@ -2,8 +2,8 @@
 //
 //	pgbench -> PostgreSQL                          direct
 //	pgbench -> PgBouncer (session pool) -> PostgreSQL
-//	pgbench -> pgproxy -> PostgreSQL               as it is; with pgbench's tables excluded, so that writes are only relayed
-//	                                               (not held, not captured, not journaled); and with a journal that does not sync
+//	pgbench -> pgproxy -> PostgreSQL               as it is; with pgbench's tables excluded and their writes not audited, so
+//	                                               that it only relays; and with a journal that does not sync
 //
 // Runs alternate between them and are repeated; a cell is the median with the least and the greatest, its ratios to direct and
 // to PgBouncer are taken in each round, and the processor time of what stands in between is told beside it, which a busy

@@ -38,7 +38,7 @@ type Config struct {
 
 	AuditFailure string // fail_operation, continue, shutdown
 
-	// ExcludeTables are tables, as schema.table, whose rows stay on this node: writes to them are neither journaled nor sent.
+	// ExcludeTables are tables, as schema.table, whose rows stay on this node: writes to them are not captured and not sent.
 	ExcludeTables []string
 
 	WaitUpstream    bool // wait for the database instead of failing at start
