@@ -68,6 +68,9 @@ load: setup ## pgbench on three nodes at once, 30 s a mode, a link down in the m
 soak: setup ## crash rounds for hours: ROUNDS=2000
 	PGPROXY_ROUNDS=$${PGPROXY_ROUNDS:-2000} $(GO) test -count=1 -timeout 24h -v -run 'TestCrash' ./test/cluster/...
 
+memory: setup ## a COPY and an UPDATE of a million rows over three nodes, two of them killed: what each proxy has had resident
+	PGPROXY_MEMORY_ROWS=1000000 $(GO) test -count=1 -v -timeout 60m -run 'TestMemory$$' ./test/cluster/...
+
 bench: ## direct : PgBouncer : pgproxy, drain, memory; BENCH=-quick for a look
 	@test/setup.sh bench
 	$(GO) run ./test/bench $(BENCH)
@@ -90,4 +93,4 @@ tidy: ## the rules of the house
 clean: ## remove what was built (not the downloads in .cache)
 	rm -rf bin
 
-.PHONY: capture capture-fuzz help setup build demo test unit race race-small fuzz pgtest cluster crash load soak bench profile drivers large lint tidy clean
+.PHONY: capture capture-fuzz help setup build demo test unit race race-small fuzz pgtest cluster crash load soak memory bench profile drivers large lint tidy clean

@@ -78,6 +78,9 @@ func newSide(r journal.Reader, k *journal.Conflict, id journal.ID, names map[jou
 	for i := range t.Statements {
 		st := &t.Statements[i]
 		touched := false
+		if st.RowsOmitted > 0 {
+			st.Rows = storedRows(it.Record.Tx, &it.Record.Tx.Statements[i], k)
+		}
 		for _, row := range st.Rows {
 			if row.Schema == k.Schema && row.Table == k.Table && sameKey(row, k.Key) {
 				s.Rows = append(s.Rows, row)
@@ -89,6 +92,27 @@ func newSide(r journal.Reader, k *journal.Conflict, id journal.ID, names map[jou
 		}
 	}
 	return s
+}
+
+// storedRows reads those of a large statement's rows that a conflict is about.
+func storedRows(tx *journal.Tx, st *journal.Statement, k *journal.Conflict) (rows []Row) {
+	for _, n := range st.Stored.Relations {
+		rel := &tx.Relations[n]
+		if rel.Schema != k.Schema || rel.Name != k.Table || len(rel.Key) == 0 {
+			continue
+		}
+		key := make([]journal.Value, len(rel.Columns))
+		for _, c := range rel.Key {
+			key[c] = journal.Text(k.Key[rel.Columns[c].Name])
+		}
+		_ = tx.EachOf(st, tx.RowKey(rel, key), func(_ int64, c *journal.Change) error { // rows that cannot be read are not shown
+			if c.Relation == n {
+				rows = append(rows, newRow(tx, c))
+			}
+			return nil
+		})
+	}
+	return rows
 }
 
 // sameKey reports whether a row is the one with that key. Where key is unknown every row of the table is taken.

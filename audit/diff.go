@@ -82,8 +82,10 @@ func (d *differ) record(it journal.Item, table string) error {
 		if st.RolledBack || st.SQLState != "" {
 			continue
 		}
-		for k := range st.Changes {
-			c := &st.Changes[k]
+		for c, err := range tx.Each(st) {
+			if err != nil {
+				return err
+			}
 			rel := &tx.Relations[c.Relation]
 			if table != "" && !isTable(rel, table) {
 				continue

@@ -247,6 +247,17 @@ func touchesRow(tx *journal.Tx, st *journal.Statement, row rowOf) bool {
 			return true
 		}
 	}
+	for _, k := range row.keys {
+		found := false
+		err := tx.EachOf(st, k, func(_ int64, c *journal.Change) error {
+			rel := &tx.Relations[c.Relation]
+			found = found || c.Before != nil && tx.RowKey(rel, c.Before) == k || c.After != nil && tx.RowKey(rel, c.After) == k
+			return nil
+		})
+		if found || err != nil { // where it cannot be told, the statement's text is shown rather than left out
+			return true
+		}
+	}
 	return st.Replay != nil && slices.Contains(st.Replay.Tables, row.relation.Schema+"."+row.relation.Name)
 }
 

@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"pgproxy/journal"
@@ -58,7 +59,8 @@ type Statement struct {
 	Capture      string    `json:"capture"` // none, exact, copy, hidden, statement, local, missing
 	Note         string    `json:"note,omitempty"`
 	Rows         []Row     `json:"rows"`
-	RowsAffected *int64    `json:"rows_affected"` // null where the command tag says nothing
+	RowsOmitted  int64     `json:"rows_omitted,omitempty"` // changes that are not in rows: of a large statement only the first are
+	RowsAffected *int64    `json:"rows_affected"`          // null where the command tag says nothing
 	Started      time.Time `json:"started"`
 	DurationUS   int64     `json:"duration_us"`
 	SQLState     string    `json:"sqlstate,omitempty"` // of its failure
@@ -77,6 +79,9 @@ type Statement struct {
 	Redacted     []string  `json:"redacted_by,omitempty"` // why its text or parameters lack something: secret, mask, context
 	Copy         *CopyData `json:"copy,omitempty"`
 	UndoOf       []string  `json:"undo_of,omitempty"`
+
+	omitted      journal.Span // counts of what is not in Rows
+	omittedTable string       // its table, if it is of one alone
 }
 
 // ID gives the name by which people ask for a record: origin/seq, or "-" for what has no place in a stream.
@@ -162,10 +167,44 @@ func newStatement(tx *journal.Tx, s *journal.Statement) Statement {
 	if !typed {
 		out.ParamTypes = nil
 	}
+	if s.Stored != nil {
+		out.stored(tx, s)
+	}
 	for i := range s.Changes {
 		out.Rows = append(out.Rows, newRow(tx, &s.Changes[i]))
 	}
 	return out
+}
+
+// shownRows is how many of the changes that a statement has in its transaction's images are shown.
+const shownRows = 100
+
+// stored shows the first of the changes that are in images, and counts the others.
+func (s *Statement) stored(tx *journal.Tx, of *journal.Statement) {
+	s.omitted = *of.Stored
+	for c, err := range tx.Each(of) {
+		if err != nil {
+			s.Note = strings.TrimPrefix(s.Note+"; its rows cannot be read: "+err.Error(), "; ")
+			break
+		}
+		if len(s.Rows) == shownRows {
+			break
+		}
+		row := newRow(tx, c)
+		s.Rows = append(s.Rows, row)
+		switch c.Op {
+		case journal.OpInsert:
+			s.omitted.Inserted--
+		case journal.OpUpdate:
+			s.omitted.Updated--
+		case journal.OpDelete:
+			s.omitted.Deleted--
+		}
+	}
+	if s.RowsOmitted = s.omitted.Count(); len(of.Stored.Relations) == 1 {
+		rel := &tx.Relations[of.Stored.Relations[0]]
+		s.omittedTable = rel.Schema + "." + rel.Name
+	}
 }
 
 // OutcomeName is how an outcome is written: committed, aborted or unknown.

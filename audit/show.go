@@ -103,6 +103,9 @@ func (p *printer) statement(i int, s *Statement) {
 	for n := range s.Rows {
 		p.row(&s.Rows[n])
 	}
+	if s.RowsOmitted > 0 {
+		p.line("   ... and %d more; \"pgproxy audit history\" finds any row", s.RowsOmitted)
+	}
 }
 
 // manner is class and protocol, as far as they are known.

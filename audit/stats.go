@@ -97,6 +97,11 @@ func (c *Count) statement(s *Statement, table string) {
 	if s.SQLState != "" {
 		c.Failed++
 	}
+	if table == "" || table == s.omittedTable {
+		c.Inserted += s.omitted.Inserted
+		c.Updated += s.omitted.Updated
+		c.Deleted += s.omitted.Deleted
+	}
 	for _, r := range s.Rows {
 		if table != "" && r.Schema+"."+r.Table != table {
 			continue

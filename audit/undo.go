@@ -228,7 +228,7 @@ func effective(tx *journal.Tx) []*journal.Change {
 	var out []*journal.Change
 	for i := range tx.Statements {
 		if st := &tx.Statements[i]; !st.RolledBack && st.SQLState == "" {
-			for k := range st.Changes {
+			for k := range st.Changes { // what is in images is among the problems
 				out = append(out, &st.Changes[k])
 			}
 		}
@@ -244,6 +244,8 @@ func (u *undoer) problems(it journal.Item) {
 			continue
 		}
 		switch {
+		case st.Stored != nil:
+			u.cannot("%s: %s changed %d rows, which is too many to be undone in one", u.h.id(it.Record.ID), Cut(Line(st.Query), 80), st.Count())
 		case st.Replay != nil:
 			u.cannot("%s: %s has no rows by which it could be undone", u.h.id(it.Record.ID), Cut(Line(st.Query), 80))
 		case st.Capture == journal.CaptureMissing:

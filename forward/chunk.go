@@ -28,10 +28,16 @@ func newPacker() (*packer, error) {
 	return &packer{enc: enc}, nil
 }
 
-// together says how many of recs travel in one batch: a large one alone, so that it need not be copied.
+// together says how many of recs travel in one batch: a large one alone, so that it need not be copied, and one with
+// images alone, behind them.
 func together(recs []journal.Raw, limit int) int {
 	size := 0
 	for i, r := range recs {
+		if images := r.Images() != nil; images && i > 0 {
+			return i
+		} else if images {
+			return 1
+		}
 		if i > 0 && (len(r.Bytes) > peerpb.MaxChunk || size+len(r.Bytes) > limit) {
 			return i
 		}

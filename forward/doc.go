@@ -43,6 +43,10 @@
 // Limits.QueueBytes wait for the journal, and gRPC's flow control then stops the other side, which in turn holds at most
 // Limits.WindowBytes unacknowledged. The reader never waits for the sender, so no circle of waiting can close.
 //
+// The images of a record that has them (journal.Images) travel before it, in parts that look like records of its id, each
+// taken to the disk as it comes (journal.Staging). They are outside of the window. If the link ends in between, they are
+// sent anew.
+//
 // # Verify
 //
 // Questions about the databases travel on the same links, so that a hub which nobody told about its leaves can still

@@ -44,11 +44,12 @@ type link struct {
 	addr      string   // of the other end
 	certified []string // names in its certificate; nil without TLS
 	log       *slog.Logger
-	ended     chan struct{} // closed when all goroutines have ended
-	settled   chan struct{} // closed when both are members of one cluster and records may flow
-	wake      bell          // for the sender
-	arrived   bell          // for the storer
-	drained   bell          // for the reader, which waits for room in the queue
+	ended     chan struct{}    // closed when all goroutines have ended
+	settled   chan struct{}    // closed when both are members of one cluster and records may flow
+	wake      bell             // for the sender
+	arrived   bell             // for the storer
+	drained   bell             // for the reader, which waits for room in the queue
+	stage     *journal.Staging // the storer's own: images that come before their record
 	heard     atomic.Pointer[time.Time]
 	busy      atomic.Bool // the reader waits for this node's own journal: silence is ours
 	flushed   notice      // control frames were sent
@@ -71,7 +72,7 @@ type link struct {
 
 func (f *Forwarder) newLink(ctx context.Context, cancel context.CancelCauseFunc, s stream) *link {
 	l := &link{f: f, stream: s, ctx: ctx, cancel: cancel, log: f.log, ended: make(chan struct{}), settled: make(chan struct{}),
-		wake: newBell(), arrived: newBell(), drained: newBell(), probes: map[uint64]chan struct{}{}}
+		wake: newBell(), arrived: newBell(), drained: newBell(), stage: f.o.Journal.Stage(), probes: map[uint64]chan struct{}{}}
 	l.out.init()
 	l.in.init()
 	now := f.o.Now()

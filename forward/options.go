@@ -20,6 +20,8 @@ import (
 // Journal is what this room needs of the node's journal; *journal.Journal is it. All methods may be called from any
 // goroutine.
 type Journal interface {
+	Pieces(r journal.Raw, f func(piece journal.Raw) error) error
+	Stage() *journal.Staging
 	Identity() journal.Identity
 	Clock() *hlc.Clock
 	Members() []journal.Member

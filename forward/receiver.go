@@ -182,6 +182,7 @@ func (l *link) enqueue(payload []byte) error {
 
 // store is the storer's goroutine.
 func (l *link) store() error {
+	defer l.stage.Discard()
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -267,19 +268,49 @@ func blame(err error) bool {
 // aheadPause is how long an origin whose clock is ahead is refused before the link starts again and looks at it anew.
 const aheadPause = 30 * time.Second
 
-// write stores records; a full disk is waited for, which holds up the other end, not this node's memory.
+// write stores records, and parts of the images that come before their record.
 func (l *link) write(recs []journal.Raw) error {
-	for {
-		err := l.f.j.Store(l.ctx, recs)
-		if !errors.Is(err, journal.ErrFull) {
-			if err == nil {
-				l.f.fault("receive.stored")
-				l.mu.Lock()
-				l.in.ackDue, l.in.gaps = true, 0
-				l.mu.Unlock()
-				l.f.behindCheck()
-				l.wake.ring()
+	for len(recs) > 0 {
+		n := 0
+		for n < len(recs) && !recs[n].Piece() && (n == 0 || recs[n].Images() == nil) {
+			n++
+		}
+		if n == 0 {
+			if err := l.patient(func() error { return l.stage.Add(recs[0]) }); err != nil {
+				return err
 			}
+			recs = recs[1:]
+			continue
+		}
+		err := l.patient(func() error {
+			if err := l.stage.Complete(recs[0]); err != nil {
+				return err
+			}
+			return l.f.j.Store(l.ctx, recs[:n])
+		})
+		if err != nil {
+			if !errors.Is(err, journal.ErrGap) { // else the rest may still come
+				l.stage.Discard()
+			}
+			return err
+		}
+		l.stage.Stored()
+		l.f.fault("receive.stored")
+		l.mu.Lock()
+		l.in.ackDue, l.in.gaps = true, 0
+		l.mu.Unlock()
+		l.f.behindCheck()
+		l.wake.ring()
+		recs = recs[n:]
+	}
+	return nil
+}
+
+// patient runs f again while the disk is full, which holds up the other end, not this node's memory.
+func (l *link) patient(f func() error) error {
+	for {
+		err := f()
+		if !errors.Is(err, journal.ErrFull) {
 			return err
 		}
 		l.f.noteError(l, fmt.Errorf("records of peers wait: %w", err))

@@ -166,12 +166,45 @@ func (l *link) sendRecords(pack *packer) (more bool, err error) {
 		if !l.depart(recs[:n], epoch) {
 			return true, nil // asked to start again meanwhile
 		}
+		if going, err := l.sendImages(pack, recs[0], epoch); !going {
+			return true, err
+		}
 		if err := l.sendBatch(pack, recs[:n], epoch); err != nil {
 			return false, err
 		}
 		more, recs = true, recs[n:]
 	}
 	return more, nil
+}
+
+// errRestart ends the sending of images: the other end has asked to start again.
+var errRestart = errors.New("asked to start again")
+
+// sendImages sends what belongs to a record and travels before it. It does not count in the window, since nothing
+// of it is acknowledged before the record is: the other end takes it to its disk as it comes, and holds this one up meanwhile.
+func (l *link) sendImages(pack *packer, r journal.Raw, epoch uint64) (going bool, err error) {
+	err = l.f.j.Pieces(r, func(piece journal.Raw) error {
+		l.mu.Lock()
+		stale := l.out.epoch != epoch
+		l.mu.Unlock()
+		if stale {
+			return errRestart
+		}
+		if err := l.sendBatch(pack, []journal.Raw{piece}, epoch); err != nil {
+			return err
+		}
+		if done, err := l.sendControl(); done || err != nil {
+			if err = errors.Join(err, l.ctx.Err()); err == nil {
+				err = errRestart
+			}
+			return err
+		}
+		return l.sendState()
+	})
+	if err == nil || errors.Is(err, errRestart) {
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("send images of record %s: %w", r.ID, err)
 }
 
 // depart notes records as sent.

@@ -40,7 +40,7 @@ func Check(dir string) (Report, error) {
 		r.add("%v", err)
 		id = &identityStore{}
 	}
-	c := checker{report: &r, self: id.id.Node}
+	c := checker{report: &r, self: id.id.Node, images: newImageStore(dir)}
 	for _, path := range paths {
 		c.segment(path)
 	}
@@ -62,6 +62,7 @@ type checker struct {
 	report *Report
 	self   NodeID
 	state  *state
+	images *imageStore
 
 	segments []*segment // closed
 	open     bool       // the last one was not sealed
@@ -134,6 +135,9 @@ func (c *checker) entries(g *segment, x *index) {
 		}
 		if e.kind == entryOwn || e.kind == entryForeign {
 			c.report.Records++
+		}
+		if err := c.images.check(e); err != nil {
+			c.report.add("entry at position %d: %v", p, err)
 		}
 		c.state.play(e)
 		x.add(e)

@@ -103,7 +103,8 @@ func (tx *Tx) ClaimKeys() []RowKey {
 			continue
 		}
 		for k := range st.Changes {
-			tx.claims(&st.Changes[k], seen)
+			c := &st.Changes[k]
+			tx.claims(&tx.Relations[c.Relation], c, seen)
 		}
 	}
 	keys := make([]RowKey, 0, len(seen))
@@ -114,8 +115,7 @@ func (tx *Tx) ClaimKeys() []RowKey {
 	return keys
 }
 
-func (tx *Tx) claims(c *Change, seen map[RowKey]bool) {
-	rel := &tx.Relations[c.Relation]
+func (tx *Tx) claims(rel *Relation, c *Change, seen map[RowKey]bool) {
 	after := c.After
 	if c.Before != nil && after != nil {
 		after = slices.Clone(after)

@@ -299,6 +299,7 @@ func TestGolden(t *testing.T) {
 		"tx": tx, "void": f.void(), "member": published(member), "beat": published(beat),
 		"outcome": outcomeEntry(7, OutcomeCommitted, 2, "").stamp(3, treeBefore(3)), "attempt": attemptEntry(NodeID{1}, 99, 3, goldenTx().Tx, OutcomeAborted).stamp(4, treeBefore(4)),
 		"conflict": conflictEntry(&conflict).stamp(5, treeBefore(5)), "state": st.encode(),
+		"images":   goldenImages(t),
 		"identity": encodeIdentity(Identity{Node: NodeID{1}, Name: "a", Incarnation: 2, Cluster: NodeID{3}, Number: 4, Journal: NodeID{5}}, reached{6, 7}),
 	} {
 		path := filepath.Join("testdata", "golden", name+".hex")

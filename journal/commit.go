@@ -191,6 +191,9 @@ func (j *Journal) forget(e *entry) {
 	if e.kind == entryConflict {
 		delete(j.verdict, e.conflictKey)
 	}
+	if x := e.images(); x != nil && j.large[x.Hash].id == e.record.ID {
+		delete(j.large, x.Hash)
+	}
 	if e.record == nil || e.record.Seq == 0 {
 		return
 	}

@@ -77,10 +77,20 @@ func crashWriter(dir string) error {
 func crashWrites(j *journal.Journal, w int, say func(string, ...any)) error {
 	for i := 0; ; i++ {
 		row := w*1000000 + i
-		in, err := j.Seal(context.Background(), update(row, "ann"))
+		tx := update(row, "ann")
+		discard := func() {}
+		if i%20 == 2 {
+			w, err := collect(j, tx, row, 300)
+			if err != nil {
+				return err
+			}
+			discard = w.Discard
+		}
+		in, err := j.Seal(context.Background(), tx)
 		if err != nil {
 			return err
 		}
+		discard()
 		say("sealed %d %d", in.ID().Seq, row)
 		switch i % 5 {
 		case 0:
@@ -236,7 +246,7 @@ func TestKilledAnywhere(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 2))
-	points := []string{"journal.gate", "journal.append", "journal.appended", "journal.outcome", "journal.roll", "journal.created", "journal.seal", "journal.sign"}
+	points := []string{"journal.gate", "journal.append", "journal.appended", "journal.outcome", "journal.roll", "journal.created", "journal.seal", "journal.sign", "journal.images"}
 	dir := t.TempDir()
 	l := &ledger{rows: map[uint64]int{}, decided: map[uint64]string{}}
 	for round := range rounds {

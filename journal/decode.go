@@ -213,6 +213,7 @@ func (d *decoder) param(p *Param) {
 func (d *decoder) tx() *Tx {
 	t := &Tx{}
 	copy(t.Marker[:], d.take(uint64(len(t.Marker))))
+	t.Images = d.images()
 	t.Start = d.time()
 	t.End = d.time()
 	t.User = d.string()
@@ -223,7 +224,7 @@ func (d *decoder) tx() *Tx {
 	t.Backend = d.uint32()
 	t.XID = d.uint()
 	t.Relations = items(d, 7, (*decoder).relation)
-	t.Statements = items(d, 26, (*decoder).statement)
+	t.Statements = items(d, 27, (*decoder).statement)
 	if d.err == nil {
 		d.err = t.validate()
 	}
@@ -289,6 +290,7 @@ func (d *decoder) statement(s *Statement) {
 	s.Capture = Capture(d.byte())
 	s.Note = d.string()
 	s.Changes = items(d, 8, (*decoder).change)
+	s.Stored = d.span()
 	s.RowsAffected = d.int()
 	s.Start = d.time()
 	s.Duration = time.Duration(d.int())

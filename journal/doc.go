@@ -33,6 +33,12 @@
 // The oldest segments are deleted whole once nobody needs them (prune.go). What is left begins with the state before its first
 // entry, the tree included, so proofs, sequences and counts go on; an entry says that it was done on purpose.
 //
+// A transaction of very many rows has only its head in the segments. Its changes are in a file of their own under images,
+// named after the hash by which the record covers them, and complete and durable before the record is queued
+// (imagewriter.go; staging.go for a peer's). Behind the changes the file has their row index (imagefile.go), so neither memory
+// nor segments grow with the rows, and readers go through the changes piece by piece (Tx.Each, Tx.EachOf). What no entry
+// names, because it was not finished, is removed, at the latest by the next start.
+//
 // bbolt believes what it maps into memory, and damage there ends the process. Before it opens a file, the file's pages are
 // walked by plain reads (all of a segment that is written to, the meta pages of a sealed one); reads that still meet damage
 // return ErrDamaged. Nothing is repaired or made anew silently.
@@ -59,4 +65,7 @@
 //
 // An outcome is an entry of its own and not a key by sequence: it costs the commit no second tree. Sealed segments have
 // the outcomes by sequence.
+//
+// Large images are not entries of segments but files: they would hold up the commits of others, pass through bbolt's map,
+// and count as this process's memory; and what is abandoned is gone at once.
 package journal

@@ -99,6 +99,7 @@ func (e *encoder) param(p *Param) {
 
 func (e *encoder) tx(t *Tx) {
 	e.raw(t.Marker[:])
+	e.images(t.Images) // Raw.Images looks here
 	e.time(t.Start)
 	e.time(t.End)
 	e.string(t.User)
@@ -172,6 +173,7 @@ func (e *encoder) statement(s *Statement) {
 	e.byte(byte(s.Capture))
 	e.string(s.Note)
 	sequence(e, s.Changes, (*encoder).change)
+	e.span(s.Stored)
 	e.int(s.RowsAffected)
 	e.time(s.Start)
 	e.int(int64(s.Duration))

@@ -169,6 +169,14 @@ func recordEntry(kind entryKind, r *Record, raw []byte, hash [32]byte, size int)
 	return e
 }
 
+// images gives the images that the entry names; nil if it names none.
+func (e *entry) images() *Images {
+	if e.record == nil || e.record.Tx == nil {
+		return nil
+	}
+	return e.record.Tx.Images
+}
+
 // describe fills what the indexes need of a transaction beside the rows it changed.
 func (e *entry) describe(r *Record) {
 	e.terms = r.Tx.terms()

@@ -3,6 +3,8 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 
 	"pgproxy/journal/hlc"
@@ -53,9 +55,11 @@ func (g *Gate) ChangesSince(k RowKey, t hlc.Time) []Ref {
 	h := k.hash()
 	j := g.j
 	found := later(nil, j.pending[h], t)
+	large := laterLarge(nil, maps.Values(j.large), t)
 	var sealed []*segment
 	j.mu.RLock()
 	for _, s := range j.segments {
+		large = laterLarge(large, slices.Values(s.large()), t)
 		if s.mem != nil {
 			found = later(found, s.mem.rows[h], t)
 		} else {
@@ -70,8 +74,21 @@ func (g *Gate) ChangesSince(k RowKey, t hlc.Time) []Ref {
 		}
 		found = append(found, refs...)
 	}
-	slices.SortFunc(found, orderRefs)
+	found, err := j.images.refs(found, large, h)
+	if err != nil {
+		g.err = errors.Join(g.err, fmt.Errorf("look up row: %w", err))
+	}
 	return j.refs(found)
+}
+
+// laterLarge appends those after t that have a place in a stream.
+func laterLarge(found []largeRef, refs iter.Seq[largeRef], t hlc.Time) []largeRef {
+	for l := range refs {
+		if l.hlc > t && l.id.Seq > 0 {
+			found = append(found, l)
+		}
+	}
+	return found
 }
 
 // later appends the refs after t.

@@ -39,6 +39,14 @@ type index struct {
 	aborted   []uint64          // own seqs, in the order their outcomes came
 	conflicts map[conflictKey]uint64
 	zones     []zone
+	large     []largeRef
+}
+
+// largeRef says that an entry has images; of a record without place (Seq 0), an attempt's, they change no row.
+type largeRef struct {
+	rowRef
+	position uint64
+	images   Images
 }
 
 func newIndex(first uint64) *index {
@@ -61,6 +69,9 @@ func (x *index) add(e *entry) {
 		}
 	case entryConflict:
 		x.conflicts[e.conflictKey] = p
+	}
+	if i := e.images(); i != nil {
+		x.large = append(x.large, largeRef{rowRef{e.record.ID, e.record.HLC}, p, *i})
 	}
 	for _, t := range e.terms {
 		x.terms[t] = append(x.terms[t], p)

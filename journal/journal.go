@@ -36,8 +36,9 @@ type Journal struct {
 	gate sync.Mutex
 	// tails are the last records of each origin, those that wait in the queue included.
 	tails   map[NodeID]tail
-	pending map[rowHash][]rowRef // rows of records in the queue, in global order
-	verdict map[conflictKey]bool // conflicts in the queue
+	pending map[rowHash][]rowRef  // rows of records in the queue, in global order
+	large   map[[32]byte]largeRef // images of entries in the queue
+	verdict map[conflictKey]bool  // conflicts in the queue
 	applied appliedSet
 	marks   marks
 	round   round
@@ -138,7 +139,7 @@ func (j *Journal) room(n int64) error {
 	j.mu.RLock()
 	used := j.bytes
 	j.mu.RUnlock()
-	used += j.queue.size()
+	used += j.queue.size() + j.images.bytes.Load()
 	if used+n > limit-min(limit/16, reserveBytes) {
 		return fmt.Errorf("%w: %d of %d bytes are used", ErrFull, used, limit)
 	}

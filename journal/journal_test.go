@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -82,6 +83,12 @@ func pull(t testing.TB, to, from *journal.Journal) {
 		}
 		if len(recs) == 0 {
 			return
+		}
+		stage := to.Stage()
+		for _, r := range recs {
+			if err := errors.Join(from.Pieces(r, stage.Add), stage.Complete(r)); err != nil {
+				t.Fatalf("take in images: %v", err)
+			}
 		}
 		if err := to.Store(context.Background(), recs); err != nil {
 			t.Fatalf("store: %v", err)

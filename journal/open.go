@@ -18,7 +18,7 @@ func (j *Journal) open(ctx context.Context) (err error) {
 	if id.Name != j.o.Node {
 		return fmt.Errorf("open journal in %s: %w: it belongs to node %q, not to %q", j.o.Dir, ErrOtherNode, id.Name, j.o.Node)
 	}
-	j.shelf = newShelf(id, j.o.CacheBytes)
+	j.shelf = newShelf(id, j.o.Dir, j.o.CacheBytes)
 	if err := j.openSegments(ctx, true, j.segmentsDir(), j.o.SegmentBytes, j.o.NoSync); err != nil {
 		return err
 	}
@@ -39,9 +39,9 @@ func (j *Journal) open(ctx context.Context) (err error) {
 	return j.start()
 }
 
-func newShelf(id Identity, cacheBytes int64) shelf {
+func newShelf(id Identity, dir string, cacheBytes int64) shelf {
 	return shelf{self: id.Node, name: id.Name, durable: newState(id.Node), undecided: map[uint64]*Intent{},
-		aborted: map[uint64]bool{}, cache: newCache(cacheBytes)}
+		aborted: map[uint64]bool{}, cache: newCache(cacheBytes), images: newImageStore(dir)}
 }
 
 // openSegments opens all segment files and plays those that have no indexes.
@@ -200,11 +200,32 @@ func (j *Journal) start() error {
 		j.tails[n] = t
 	}
 	j.pending = map[rowHash][]rowRef{}
+	j.large = map[[32]byte]largeRef{}
 	j.verdict = map[conflictKey]bool{}
 	j.applied = newAppliedSet()
 	j.marks.safe, j.marks.said = map[NodeID]hlc.Time{}, j.durable.tails[j.self].mark
+	if err := j.openImages(); err != nil {
+		return err
+	}
 	j.countBytes()
 	return j.findDoubt()
+}
+
+// openImages looks whether all images that are named are there, and removes all others.
+func (j *Journal) openImages() error {
+	named := j.namedImages()
+	if err := j.images.tidy(named); err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	for _, g := range j.segments {
+		for _, l := range g.large() {
+			if _, err := j.images.size(l.images); err != nil {
+				return fmt.Errorf("open journal: %w\nput the folder %q back as it was, or move the whole data folder away to start as a "+
+					"new node, which gets from its peers all that they have", err, imagesFolder)
+			}
+		}
+	}
+	return j.images.measure()
 }
 
 // findDoubt makes intents of the own records that have no outcome: the process ended before it knew.

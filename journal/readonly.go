@@ -41,7 +41,7 @@ func (r *ReadOnly) open(dir, path string) error {
 		return err
 	}
 	r.identity = id
-	r.shelf = newShelf(id.id, DefaultCacheBytes)
+	r.shelf = newShelf(id.id, dir, DefaultCacheBytes)
 	if err := r.openSegments(context.Background(), false, filepath.Join(dir, segmentsFolder), 0, false); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (r *ReadOnly) open(dir, path string) error {
 	for _, g := range r.segments {
 		r.bytes += g.bytes.Load()
 	}
-	return nil
+	return r.images.measure()
 }
 
 // readIdentity reads the identity file without changing it, and closes it again.

@@ -59,7 +59,14 @@ type Tx struct {
 	XID         uint64 // the database's transaction id, where known; information, never a judge
 	Relations   []Relation
 	Statements  []Statement
+	Images      *Images // the changes that are not in Statements; nil: there are none. Seal and Attempt set it
+
+	shelf  *imageStore  // where Images are found; nil until the transaction is known to a journal
+	writer *ImageWriter // until it is sealed
 }
+
+// Collected makes what w has collected the images of t, before t is sealed. w must not be written to any more.
+func (t *Tx) Collected(w *ImageWriter) { t.writer = w }
 
 // Capture says how the effect of a statement was captured (design, section 5).
 type Capture uint8
@@ -96,6 +103,7 @@ type Statement struct {
 	Capture      Capture
 	Note         string // why capture is missing, or what it may not show
 	Changes      []Change
+	Stored       *Span // changes that are in the transaction's images, before Changes: Tx.Each gives all; nil: there are none
 	RowsAffected int64 // as the command tag said; -1 where it says nothing
 	Start        time.Time
 	Duration     time.Duration

@@ -76,7 +76,8 @@ func trimNumeric(s string) string {
 }
 
 // RowKeys gives the row index's keys of every row that tx changes, each once: for a changed key the old and the new
-// one. Statements that were rolled back or failed change nothing.
+// one. Statements that were rolled back or failed change nothing. The rows of changes in images are not among them: those
+// have an index of their own.
 func (tx *Tx) RowKeys() []RowKey {
 	var keys []RowKey
 	seen := map[RowKey]bool{}

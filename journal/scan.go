@@ -146,6 +146,7 @@ func (w *walk) batch(g *segment, from uint64) ([]walked, uint64, error) {
 		if found[i].entry, err = readEntry(found[i].position, raw[i]); err != nil {
 			return nil, 0, fmt.Errorf("%s: %w", g.path, err)
 		}
+		w.shelf.bind(found[i].entry.record)
 	}
 	if w.read != nil {
 		w.read.Add(int64(len(found)))

@@ -11,7 +11,7 @@ import (
 // nothing that anybody could see. If ctx ends first, the intent is aborted as soon as it is durable: nothing must be sent
 // to the database.
 func (j *Journal) Seal(ctx context.Context, tx *Tx) (*Intent, error) {
-	if err := tx.validate(); err != nil {
+	if err := j.collect(tx); err != nil {
 		return nil, fmt.Errorf("seal transaction: %w", err)
 	}
 	s := j.prepare(&Record{Kind: KindTx, Tx: tx})
@@ -123,6 +123,14 @@ func (j *Journal) register(e *entry) {
 	for _, h := range e.rows {
 		j.pending[h] = insertRef(j.pending[h], ref)
 	}
+	j.registerImages(e)
+}
+
+// registerImages keeps the images of a queued entry. The caller holds the gate.
+func (j *Journal) registerImages(e *entry) {
+	if x := e.images(); x != nil {
+		j.large[x.Hash] = largeRef{rowRef: rowRef{e.record.ID, e.record.HLC}, images: *x}
+	}
 }
 
 // removeRef takes a record out of refs.
@@ -142,7 +150,7 @@ func (j *Journal) Attempt(tx *Tx, o Outcome) error {
 	if err := j.usable(); err != nil {
 		return err
 	}
-	if err := tx.validate(); err != nil {
+	if err := j.collect(tx); err != nil {
 		return fmt.Errorf("record attempt: %w", err)
 	}
 	if j.queue.lazyFull() {
@@ -152,8 +160,24 @@ func (j *Journal) Attempt(tx *Tx, o Outcome) error {
 	if err := j.room(int64(e.bytes)); err != nil {
 		return fmt.Errorf("record attempt: %w", err)
 	}
+	j.gate.Lock()
+	defer j.gate.Unlock()
 	if !j.queue.add(newTicket(false, e)) {
 		return ErrClosed
 	}
+	j.registerImages(e)
 	return nil
+}
+
+// collect completes tx's images and checks it.
+func (j *Journal) collect(tx *Tx) (err error) {
+	if tx.writer != nil {
+		if tx.Images, err = tx.writer.finish(); err != nil {
+			return err
+		}
+	}
+	if tx.Images != nil {
+		tx.shelf = j.images
+	}
+	return tx.validate()
 }

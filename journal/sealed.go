@@ -38,12 +38,13 @@ type sealedIndex struct {
 	zones   []zone
 	aborted []uint64
 	origins []NodeID // by their number in bucketRows
-	latest  int64    // milliseconds of the latest entry: made from the zones
+	large   []largeRef
+	latest  int64 // milliseconds of the latest entry: made from the zones
 }
 
 // summary makes the small part from a complete index.
 func (x *index) summary() *sealedIndex {
-	s := &sealedIndex{end: x.next, spans: map[NodeID]seqSpan{}, zones: x.zones, aborted: slices.Clone(x.aborted)}
+	s := &sealedIndex{end: x.next, spans: map[NodeID]seqSpan{}, zones: x.zones, aborted: slices.Clone(x.aborted), large: x.large}
 	slices.Sort(s.aborted)
 	for n, r := range x.runs {
 		s.spans[n] = seqSpan{r.from, r.from + uint64(len(r.at)) - 1}
@@ -71,6 +72,12 @@ func (s *sealedIndex) encode() []byte {
 	})
 	sequence(&e, s.zones, func(e *encoder, z *zone) { e.int(z.least); e.int(z.greatest) })
 	sequence(&e, s.aborted, func(e *encoder, v *uint64) { e.uint(*v) })
+	sequence(&e, s.large, func(e *encoder, l *largeRef) {
+		e.id(l.id)
+		e.fixed(uint64(l.hlc))
+		e.uint(l.position)
+		e.images(&l.images)
+	})
 	return e.b
 }
 
@@ -86,6 +93,14 @@ func decodeSealed(b []byte) (*sealedIndex, error) {
 	})
 	s.zones = items(&d, 2, func(d *decoder, z *zone) { z.least, z.greatest = d.int(), d.int() })
 	s.aborted = items(&d, 1, func(d *decoder, v *uint64) { *v = d.uint() })
+	s.large = items(&d, 16+1+8+1+1+32+2, func(d *decoder, l *largeRef) {
+		l.id, l.hlc, l.position = d.id(), hlc.Time(d.fixed()), d.uint()
+		if x := d.images(); x != nil {
+			l.images = *x
+		} else {
+			d.fail()
+		}
+	})
 	s.findLatest()
 	return s, d.end()
 }

@@ -172,6 +172,17 @@ func newSegment(path string, db *bolt.DB) (*segment, error) {
 	return s, nil
 }
 
+// large gives the entries with images. The caller holds shelf.mu.
+func (s *segment) large() []largeRef {
+	if s.mem != nil {
+		return s.mem.large
+	}
+	if s.sealed != nil {
+		return s.sealed.large
+	}
+	return nil
+}
+
 func (s *segment) next() uint64 { return s.end.Load() }
 
 // view runs f in a read transaction. What bbolt reports by a panic, or the kernel by a fault on the mapped file, is damage.

@@ -23,8 +23,9 @@ type shelf struct {
 	aborted   map[uint64]bool    // own intents that did not commit
 	// published is the own sequence up to which everything is visible to peers.
 	published uint64
-	bytes     int64 // of all files
+	bytes     int64 // of all segments
 	cache     *cache
+	images    *imageStore
 }
 
 // last gives the segment that is written to. The caller holds mu.
@@ -145,8 +146,23 @@ func (s *shelf) written(id ID) (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record %s: %w", id, err)
 	}
+	s.bind(r)
 	s.cache.put(r, len(b))
 	return r, nil
+}
+
+// bind makes a record's images readable.
+func (s *shelf) bind(r *Record) {
+	if r != nil && r.Tx != nil && r.Tx.Images != nil {
+		r.Tx.shelf = s.images
+	}
+}
+
+// Decode is DecodeRaw for a record of this journal: its images can be read.
+func (s *shelf) Decode(raw Raw) (*Record, error) {
+	r, err := DecodeRaw(raw.Bytes)
+	s.bind(r)
+	return r, err
 }
 
 // decodeStored reads a record from bytes whose checksum was verified.

@@ -17,7 +17,7 @@ type Stats struct {
 	// NotReplicated counts the statements of committed transactions whose effect could not be captured.
 	NotReplicated int64
 	InDoubt       int64 // intents whose outcome is not known now
-	Bytes         int64 // used in the segments' files
+	Bytes         int64 // used in the segments' files and by images
 	Segments      int64
 
 	Commit Histogram // how long a group took to become durable, in microseconds
@@ -79,7 +79,7 @@ func (s *shelf) Stats() Stats {
 	c := s.durable.counts
 	return Stats{
 		Records: c.records, Transactions: c.transactions, Attempts: c.attempts, Conflicts: c.conflicts,
-		Events: c.events, NotReplicated: c.missing, InDoubt: int64(len(s.undecided)), Bytes: s.bytes, Segments: int64(len(s.segments)),
+		Events: c.events, NotReplicated: c.missing, InDoubt: int64(len(s.undecided)), Bytes: s.bytes + s.images.bytes.Load(), Segments: int64(len(s.segments)),
 	}
 }
 

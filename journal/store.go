@@ -58,6 +58,10 @@ func (j *Journal) checkRaw(recs []Raw) ([]*entry, error) {
 		if err := j.clock.Check(r.HLC); err != nil {
 			return entries, fmt.Errorf("record %s: %w", r.ID, err)
 		}
+		if r.Tx != nil && r.Tx.Images != nil && !j.images.has(*r.Tx.Images) {
+			return entries, fmt.Errorf("record %s: its images are not here: %w", r.ID, ErrGap)
+		}
+		j.bind(r)
 		entries = append(entries, recordEntry(entryForeign, r, raw.Bytes, raw.Hash(), len(raw.Bytes)))
 	}
 	return entries, nil

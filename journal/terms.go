@@ -141,6 +141,12 @@ func (tx *Tx) tables() map[string]bool {
 			rel := &tx.Relations[st.Changes[k].Relation]
 			set[rel.Schema+"."+rel.Name] = true
 		}
+		if st.Stored != nil {
+			for _, k := range st.Stored.Relations {
+				rel := &tx.Relations[k]
+				set[rel.Schema+"."+rel.Name] = true
+			}
+		}
 		if st.Replay != nil {
 			for _, t := range st.Replay.Tables {
 				set[t] = true

@@ -13,7 +13,7 @@ func (w *walk) findRows(g *segment) error {
 		return nil
 	}
 	w.shelf.mu.RLock()
-	mem, sealed := g.mem, g.sealed
+	mem, sealed, large := g.mem, g.sealed, g.large()
 	var at sorted
 	for _, h := range w.rows {
 		if mem == nil {
@@ -35,6 +35,17 @@ func (w *walk) findRows(g *segment) error {
 				return err
 			}
 			at = append(at, more...)
+		}
+	}
+	for _, l := range large {
+		for _, h := range w.rows {
+			ok, err := w.shelf.images.changes(l.images, h)
+			if err != nil {
+				return err
+			}
+			if ok {
+				at = append(at, l.position)
+			}
 		}
 	}
 	slices.Sort(at)
@@ -76,8 +87,10 @@ func (s *shelf) Row(k RowKey) ([]Ref, error) {
 	h := k.hash()
 	var found []rowRef
 	var sealed []*segment
+	var large []largeRef
 	s.mu.RLock()
 	for _, g := range s.segments {
+		large = laterLarge(large, slices.Values(g.large()), 0)
 		if g.mem != nil {
 			found = append(found, g.mem.rows[h]...)
 		} else {
@@ -92,7 +105,10 @@ func (s *shelf) Row(k RowKey) ([]Ref, error) {
 		}
 		found = append(found, refs...)
 	}
-	slices.SortFunc(found, orderRefs)
+	found, err := s.images.refs(found, large, h)
+	if err != nil {
+		return nil, err
+	}
 	return s.refs(found), nil
 }
 

@@ -17,7 +17,7 @@ func (t *Tx) validate() error {
 			}
 		}
 	}
-	return nil
+	return t.validateStored()
 }
 
 func (r *Relation) validate() error {

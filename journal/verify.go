@@ -22,6 +22,7 @@ type verifier struct {
 	v        *Verdict
 	key      string
 	evidence []evidenceAt
+	images   *imageStore
 
 	purged                uint64   // a purge has said that what is before this position goes
 	first                 frontier // before the first entry
@@ -79,7 +80,7 @@ func Verify(ctx context.Context, dir string, outside []Evidence) (Verdict, error
 	if err != nil {
 		return v, fmt.Errorf("verify journal: %w", err)
 	}
-	w := newVerifier(&v, id, outside)
+	w := newVerifier(&v, id, newImageStore(dir), outside)
 	for i, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return v, err
@@ -97,7 +98,7 @@ func (j *Journal) Verify(ctx context.Context, outside []Evidence) (Verdict, erro
 	j.pruning.Lock()
 	defer j.pruning.Unlock()
 	var v Verdict
-	w := newVerifier(&v, j.identity, outside)
+	w := newVerifier(&v, j.identity, j.images, outside)
 	for i, g := range j.list() {
 		if err := ctx.Err(); err != nil {
 			return v, err
@@ -110,8 +111,8 @@ func (j *Journal) Verify(ctx context.Context, outside []Evidence) (Verdict, erro
 	return v, nil
 }
 
-func newVerifier(v *Verdict, id *identityStore, outside []Evidence) *verifier {
-	w := &verifier{v: v, key: id.get().Key, returned: map[ID]uint64{}}
+func newVerifier(v *Verdict, id *identityStore, images *imageStore, outside []Evidence) *verifier {
+	w := &verifier{v: v, images: images, key: id.get().Key, returned: map[ID]uint64{}}
 	if c := id.checkpoint(); len(c.Note) > 0 {
 		w.evidence = append(w.evidence, evidenceAt{c, identityFile, true})
 	}
@@ -212,6 +213,9 @@ func (w *verifier) entry(p uint64, stamped []byte) {
 
 // content looks at what an entry says.
 func (w *verifier) content(p uint64, e *entry) {
+	if err := w.images.check(e); err != nil {
+		w.find(AttackContent, p, e.record.ID, err.Error())
+	}
 	switch {
 	case e.kind == entryOwn || e.kind == entryForeign:
 		w.v.Records++

@@ -164,9 +164,6 @@ func (s *session) captureRow(o *owed, r *run) error {
 	if err != nil {
 		return fmt.Errorf("read a captured row: %w", err)
 	}
-	if r.bytes += int64(len(last)); r.bytes > r.limit && r.err == nil {
-		r.err = fmt.Errorf("%w: its row images take more memory than is allowed", errTxTooLarge)
-	}
 	if r.err == nil && r.ex != nil {
 		r.err = r.ex.Row(last)
 	}

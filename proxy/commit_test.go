@@ -385,36 +385,6 @@ func TestReplanned(t *testing.T) {
 	}
 }
 
-// TestTransactionTooLarge: a transaction whose images do not fit fails, and harms nobody.
-func TestTransactionTooLarge(t *testing.T) {
-	pg := harness.Postgres(t)
-	r := newRig(t, pg, func(r *rig) { r.options.MaxTx = 100_000 })
-	c := r.client("postgres")
-	ctx := context.Background()
-	must(t, c, "CREATE TABLE t (id int PRIMARY KEY, v text)")
-	for _, sql := range []string{"INSERT INTO t SELECT g, repeat('x', 1000) FROM generate_series(1, 1000) g",
-		"INSERT INTO t SELECT g, repeat('x', 1000) FROM generate_series(1, 1000) g RETURNING id"} {
-		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec} {
-			if _, err := c.Exec(ctx, sql, mode); sqlstate(err) != "54000" {
-				t.Errorf("%s: %v", sql, err)
-			}
-		}
-	}
-	must(t, c, "BEGIN")
-	var err error
-	for i := 0; err == nil && i < 1000; i++ {
-		_, err = c.Exec(ctx, "INSERT INTO t VALUES ($1, repeat('x', 1000))", i)
-	}
-	if sqlstate(err) != "54000" || c.PgConn().TxStatus() != 'E' {
-		t.Errorf("growing transaction: %v", err)
-	}
-	must(t, c, "ROLLBACK")
-	if n := exec(t, pg, "postgres", "SELECT count(*) FROM t")[0][0]; n != "0" {
-		t.Errorf("%s rows", n)
-	}
-	must(t, c, "INSERT INTO t VALUES (1, 'x')")
-}
-
 // TestAloneInDoubt: a statement without a marker is judged by the catalog.
 func TestAloneInDoubt(t *testing.T) {
 	pg := harness.Postgres(t)

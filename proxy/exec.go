@@ -17,10 +17,7 @@ const noPortal = "pgproxy.refused"
 
 // newRun begins the capture of one execution.
 func (s *session) newRun(plan *capture.Plan, st *parser.Statement, params []journal.Param, o origin) *run {
-	r := &run{st: st, params: params, start: s.srv.o.Now(), limit: s.srv.o.MaxTx, origin: o}
-	if s.tx != nil {
-		r.limit -= s.tx.bytes
-	}
+	r := &run{st: st, params: params, start: s.srv.o.Now(), origin: o}
 	if plan != nil && plan.Hold {
 		if ps := s.executes(st); ps != nil {
 			st = ps.st
@@ -142,7 +139,7 @@ func (s *session) finish(t *tx, r *run) error {
 		return nil
 	}
 	if r.err != nil {
-		err := wrapf(errCapture, "%v", r.err)
+		err := captureError(r.err)
 		if errors.Is(r.err, errTxTooLarge) {
 			err = r.err
 		}
@@ -162,7 +159,7 @@ func (s *session) finish(t *tx, r *run) error {
 			err = errors.New("a query of its own failed")
 		}
 		if err != nil {
-			err = ofOwnWork(errCapture, err)
+			err = captureError(err)
 			s.addFailed(t, r, err)
 			return err
 		}
@@ -177,10 +174,26 @@ func (s *session) finish(t *tx, r *run) error {
 		}
 		s.srv.metrics.Missing.Add(1)
 	}
+	if t.bytes > min(heldBytes, s.srv.o.MaxTx) {
+		if err := t.spill(); err != nil {
+			return captureError(err)
+		}
+	}
 	if t.bytes > s.srv.o.MaxTx {
-		return fmt.Errorf("%w: its row images take more than %d bytes", errTxTooLarge, s.srv.o.MaxTx)
+		return fmt.Errorf("%w: its statements take more than %d bytes", errTxTooLarge, s.srv.o.MaxTx)
 	}
 	return nil
+}
+
+// captureError keeps apart what the client can do something about.
+func captureError(err error) error {
+	switch {
+	case errors.Is(err, journal.ErrFull), errors.Is(err, journal.ErrFailed):
+		return err
+	case errors.Is(err, capture.ErrTooLarge):
+		return fmt.Errorf("%w: %w", errTxTooLarge, err)
+	}
+	return ofOwnWork(errCapture, err)
 }
 
 // after notes what a statement that was not held may change for later ones.

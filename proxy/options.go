@@ -21,7 +21,7 @@ const (
 	DefaultLoginTimeout = 60 * time.Second // as PostgreSQL's authentication_timeout
 	DefaultMaxClients   = 1000
 	DefaultMaxText      = 64 << 20  // bytes of a Query or Parse that pgproxy must read
-	DefaultMaxTx        = 256 << 20 // bytes of row images of one transaction
+	DefaultMaxTx        = 256 << 20 // bytes that one transaction's record may take in memory
 	DefaultMaxPrepared  = 100_000   // prepared statements and portals that write, per session
 )
 
@@ -33,6 +33,8 @@ type Journal interface {
 	Attempt(tx *journal.Tx, o journal.Outcome) error
 	// Note records what is no transaction: sessions, refused logins, gaps.
 	Note(e *journal.Event) error
+	// NewImages begins to collect the changes of a transaction that are too many to be held in memory.
+	NewImages(marker [16]byte, database string) *journal.ImageWriter
 	// InDoubt lists the intents that the resolver must settle.
 	InDoubt() []*journal.Intent
 	Identity() journal.Identity

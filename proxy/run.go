@@ -73,8 +73,6 @@ type run struct {
 	err     error
 	start   time.Time
 	count   int64 // rows seen
-	bytes   int64 // of captured rows
-	limit   int64 // of bytes; past it the statement fails
 	noted   bool  // it stands in the transaction's record
 	origin  origin
 	copied  copyCount // COPY data that the client sent

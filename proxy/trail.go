@@ -165,6 +165,11 @@ func addGap(g *journal.Gap, tx *journal.Tx) {
 			rel := &tx.Relations[st.Changes[k].Relation]
 			addTable(g, rel.Schema+"."+rel.Name)
 		}
+		if st.Stored != nil {
+			for _, k := range st.Stored.Relations {
+				addTable(g, tx.Relations[k].Schema+"."+tx.Relations[k].Name)
+			}
+		}
 	}
 }
 

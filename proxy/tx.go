@@ -20,9 +20,11 @@ type tx struct {
 	marker   [16]byte
 	marked   bool // the marker row is written already
 	stmts    []journal.Statement
+	steps    []int // how many steps state had noted after each of stmts
 	state    capture.TxState
+	images   *journal.ImageWriter // changes that are too many to be held in memory
 	saves    []save
-	bytes    int64 // of images, about
+	bytes    int64 // of what is held in memory, about
 	schema   bool  // it changed the schema
 	xid      uint64
 	ask      *run      // the question for it, while it is under way
@@ -44,6 +46,8 @@ func (s *session) begin() (*tx, error) {
 	if _, err := io.ReadFull(s.srv.o.Rand, t.marker[:]); err != nil {
 		return nil, err
 	}
+	t.images = s.srv.o.Journal.NewImages(t.marker, s.database)
+	t.state.Images = t.images
 	s.tx = t
 	s.q.observe(true)
 	if !t.explicit {
@@ -98,6 +102,9 @@ func (s *session) end(committed bool) {
 		s.altered = false
 	}
 	s.context.end(committed)
+	if t != nil && t.images != nil {
+		t.images.Discard()
+	}
 	if t != nil && t.schema && committed {
 		s.srv.o.Capturer.Invalidate(s.database)
 	}
@@ -106,7 +113,7 @@ func (s *session) end(committed bool) {
 // add puts a statement that ran into the record.
 func (s *session) add(t *tx, r *run, e capture.Effect) *journal.Statement {
 	st := s.statementRecord(r)
-	st.Tables, st.Capture, st.Note, st.Changes, st.Replay = e.Tables, e.Capture, e.Note, e.Changes, e.Replay
+	st.Tables, st.Capture, st.Note, st.Stored, st.Changes, st.Replay = e.Tables, e.Capture, e.Note, e.Stored, e.Changes, e.Replay
 	if st.Replay != nil {
 		replay := *st.Replay
 		replay.Params = r.params
@@ -118,12 +125,59 @@ func (s *session) add(t *tx, r *run, e capture.Effect) *journal.Statement {
 	s.applyPolicy(&st, r.st)
 	t.schema = t.schema || r.st.AltersSchema
 	t.bytes += size(&st)
-	t.stmts = append(t.stmts, st)
+	return t.push(st)
+}
+
+func (t *tx) push(st journal.Statement) *journal.Statement {
+	t.stmts, t.steps = append(t.stmts, st), append(t.steps, t.state.Steps())
 	return &t.stmts[len(t.stmts)-1]
+}
+
+// heldBytes is how much of a transaction's images is held in memory.
+const heldBytes = 2 << 20
+
+// spill moves the changes that are held in memory to the images. They stay in the order of the statements: those before a
+// statement that has gone there already stay in memory.
+func (t *tx) spill() error {
+	from := len(t.stmts)
+	for from > 0 && t.stmts[from-1].Stored == nil {
+		from--
+	}
+	for i := from; i < len(t.stmts); i++ {
+		st := &t.stmts[i]
+		if len(st.Changes) == 0 {
+			continue
+		}
+		if err := t.images.Begin(); err != nil {
+			return err
+		}
+		for k := range st.Changes {
+			c := &st.Changes[k]
+			if err := t.images.Append(&t.state.Relations[c.Relation], c); err != nil {
+				return err
+			}
+		}
+		var err error
+		if st.Stored, err = t.images.End(); err != nil {
+			return err
+		}
+		t.bytes -= size(st)
+		st.Changes = nil
+		t.bytes += size(st)
+		before := 0
+		if i > 0 {
+			before = t.steps[i-1]
+		}
+		t.state.Moved(before, t.steps[i], st.Stored)
+	}
+	return nil
 }
 
 // addFailed puts a statement that failed into the record.
 func (s *session) addFailed(t *tx, r *run, err error) {
+	if r.ex != nil {
+		r.ex.Close()
+	}
 	st := s.statementRecord(r)
 	st.RowsAffected = -1
 	st.SQLState, st.Message = describe(err)
@@ -132,7 +186,7 @@ func (s *session) addFailed(t *tx, r *run, err error) {
 	}
 	nameTables(&st, r.st)
 	s.applyPolicy(&st, r.st)
-	t.stmts = append(t.stmts, st)
+	t.push(st)
 }
 
 func describe(err error) (code, message string) {
@@ -181,9 +235,9 @@ func effective(st *journal.Statement) bool {
 	}
 	switch st.Capture {
 	case journal.CaptureNone, journal.CaptureLocal:
-		return len(st.Changes) > 0
+		return st.Count() > 0
 	case journal.CaptureExact, journal.CaptureCopy:
-		return len(st.Changes) > 0
+		return st.Count() > 0
 	}
 	return true
 }
@@ -246,18 +300,25 @@ func (t *tx) rollbackTo(name string) {
 	if known {
 		t.state.RollbackTo(name)
 	} else {
-		t.state = capture.TxState{Relations: t.state.Relations}
+		t.state = capture.TxState{Relations: t.state.Relations, Images: t.images}
+	}
+	for i := from; i < len(t.steps); i++ {
+		t.steps[i] = t.state.Steps()
 	}
 	t.pending = nil
 }
 
 // journalTx makes the record's content.
 func (s *session) journalTx(t *tx) *journal.Tx {
-	return &journal.Tx{
+	jt := &journal.Tx{
 		Marker: t.marker, Start: t.start, End: s.srv.o.Now(),
 		User: s.user, Database: s.database, Application: s.applicationName(), Client: s.client, Session: s.id,
 		Backend: s.backend, XID: t.xid, Relations: t.state.Relations, Statements: t.stmts,
 	}
+	if t.images != nil {
+		jt.Collected(t.images)
+	}
+	return jt
 }
 
 // attempt records a transaction that was not sealed.
@@ -265,14 +326,27 @@ func (s *session) attempt(t *tx, o journal.Outcome) {
 	if t == nil || !t.worthAttempt() {
 		return
 	}
-	jt := s.journalTx(t)
 	if o != journal.OutcomeCommitted {
-		for i := range jt.Statements {
-			st := &jt.Statements[i]
+		for i := range t.stmts {
+			st := &t.stmts[i]
 			st.RolledBack = st.SQLState == "" && !st.NotExecuted
 		}
 	}
-	s.srv.trail.attempt(jt, o)
+	if t.images != nil && t.images.Err() != nil {
+		t.dropStored(t.images.Err())
+	}
+	s.srv.trail.attempt(s.journalTx(t), o)
+}
+
+// dropStored leaves the changes that are in the images out of the record.
+func (t *tx) dropStored(reason error) {
+	for i := range t.stmts {
+		if st := &t.stmts[i]; st.Stored != nil {
+			st.Stored, st.Note = nil, joinNote(st.Note, "its rows were not kept: "+reason.Error())
+		}
+	}
+	t.images.Discard()
+	t.images = nil
 }
 
 // abandon is called when the session ends: what was open is rolled back by the server.

@@ -25,7 +25,7 @@ func (v *visit) committed(t *tx) {
 	v.transactions++
 	for i := range t.stmts {
 		if effective(&t.stmts[i]) {
-			v.changes += uint64(len(t.stmts[i].Changes))
+			v.changes += uint64(t.stmts[i].Count())
 		}
 	}
 }

@@ -253,7 +253,7 @@ func (a *Applier) fetch(blocked map[journal.NodeID]bool) ([]*journal.Record, err
 		if raw.ID.Origin == a.own || blocked[raw.ID.Origin] {
 			continue
 		}
-		r, err := journal.DecodeRaw(raw.Bytes)
+		r, err := a.o.Journal.Decode(raw)
 		if err != nil {
 			return nil, fmt.Errorf("read record %s: %w", raw.ID, err)
 		}

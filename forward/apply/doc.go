@@ -53,6 +53,9 @@
 // The answer to a batch's COMMIT is read together with the next batch's. If it failed, its records count as not applied
 // again, and are tried one by one. A COMMIT without answer is settled by the position that the next connection reads.
 //
+// A record with images (very many rows) goes the single way, in one transaction, block by block (large.go); its rows are never
+// in memory together, unless somebody unaware of it has written: then the rules need all of them.
+//
 // # Stopping
 //
 // A record that cannot be applied stops its origin's stream here: it stands in Status, is tried again with back-off,

@@ -96,7 +96,11 @@ func (d *database) loadFindings(j *journal.Journal) error {
 		if err != nil {
 			return fmt.Errorf("read record %s: %w", id, err)
 		}
-		d.judge.Accept(conflict.NewCase(rec), f)
+		touches, err := conflict.Whole(rec)
+		if err != nil {
+			return err
+		}
+		d.judge.Accept(conflict.NewCase(rec, touches), f)
 	}
 	return nil
 }

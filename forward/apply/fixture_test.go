@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,6 +26,9 @@ type world struct {
 	server *harness.Server
 	nodes  []*node
 	last   hlc.Time // of the last transaction of any node
+
+	large   int // every so many-th transaction has its changes in images; 0: none
+	written int
 }
 
 func newWorld(t testing.TB, major int, names ...string) *world {
@@ -283,6 +287,30 @@ func (t *tx) ddl(sql string, tables ...string) *tx {
 	return t
 }
 
+// enlarge moves the changes to images, as capture does where there are many.
+func (t *tx) enlarge() *journal.ImageWriter {
+	t.n.w.t.Helper()
+	copy(t.Marker[:], fmt.Sprintf("%s %d", t.n.name, t.n.w.written))
+	w := t.n.j.NewImages(t.Marker, t.Database)
+	for i := range t.Statements {
+		st := &t.Statements[i]
+		if len(st.Changes) == 0 {
+			continue
+		}
+		err := w.Begin()
+		for k := range st.Changes {
+			err = errors.Join(err, w.Append(&t.Relations[st.Changes[k].Relation], &st.Changes[k]))
+		}
+		var e error
+		if st.Stored, e = w.End(); errors.Join(err, e) != nil {
+			t.n.w.t.Fatal(err, e)
+		}
+		st.Changes = nil
+	}
+	t.Collected(w)
+	return w
+}
+
 // commit takes the transaction through the journal and the database; nothing if it changed nothing.
 func (t *tx) commit() journal.ID {
 	t.n.w.t.Helper()
@@ -294,6 +322,11 @@ func (t *tx) commit() journal.ID {
 	if last := t.n.w.last; last != 0 { // two nodes may write within one tick: the order of the test is to be the global one
 		if err := t.n.j.Clock().Observe(last); err != nil {
 			t.n.w.t.Fatal(err)
+		}
+	}
+	if w := t.n.w; w.large > 0 {
+		if w.written++; w.written%w.large == 0 {
+			defer t.enlarge().Discard()
 		}
 	}
 	in, err := t.n.j.Seal(context.Background(), t.Tx)
@@ -319,7 +352,19 @@ func (n *node) send(to *node) {
 		if len(recs) == 0 {
 			return
 		}
+		n.stage(to, recs)
 		if err := to.j.Store(context.Background(), recs); err != nil {
+			n.w.t.Fatal(err)
+		}
+	}
+}
+
+// stage brings the images of records to another node.
+func (n *node) stage(to *node, recs []journal.Raw) {
+	n.w.t.Helper()
+	stage := to.j.Stage()
+	for _, r := range recs {
+		if err := errors.Join(n.j.Pieces(r, stage.Add), stage.Complete(r)); err != nil {
 			n.w.t.Fatal(err)
 		}
 	}

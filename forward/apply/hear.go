@@ -20,7 +20,7 @@ type verdicts struct {
 // judged gives the record as the rules beyond one row see it.
 func (it *item) judged() *conflict.Case {
 	if it.own == nil {
-		it.own = conflict.NewCase(it.rec)
+		it.own = conflict.NewCase(it.rec, it.touches)
 	}
 	return it.own
 }
@@ -88,7 +88,11 @@ func (n *nearby) Case(id journal.ID) (*conflict.Case, error) {
 	if n.cases == nil {
 		n.cases = map[journal.ID]*conflict.Case{}
 	}
-	n.cases[id] = conflict.NewCase(rec)
+	touches, err := conflict.Whole(rec)
+	if err != nil {
+		return nil, err
+	}
+	n.cases[id] = conflict.NewCase(rec, touches)
 	return n.cases[id], nil
 }
 

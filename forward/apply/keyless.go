@@ -113,8 +113,12 @@ func (s *single) kin(t conflict.Touch) (*kin, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read record %s: %w", id, err)
 			}
-			for _, o := range conflict.Touches(rec) {
-				if o.Key != key && o.Other != key || !o.Keyless || seen[at{id, o.Change.Place}] {
+			touches, err := conflict.Of(rec, key)
+			if err != nil {
+				return nil, err
+			}
+			for _, o := range touches {
+				if !o.Keyless || seen[at{id, o.Change.Place}] {
 					continue
 				}
 				seen[at{id, o.Change.Place}] = true

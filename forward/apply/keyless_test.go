@@ -30,11 +30,14 @@ func (w *world) checkCounts(since journal.Vector, base map[journal.RowKey]int) {
 		w.t.Fatal(err)
 	}
 	for _, raw := range recs {
-		rec, err := journal.DecodeRaw(raw.Bytes)
+		rec, err := n.j.Decode(raw)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		for _, t := range conflict.Touches(rec) {
+		for t, err := range conflict.All(rec) {
+			if err != nil {
+				w.t.Fatal(err)
+			}
 			if !t.Keyless {
 				continue
 			}
@@ -90,6 +93,7 @@ func TestKeylessConverges(t *testing.T) {
 	each(t, func(t *testing.T, major int) {
 		r := seedOf(t)
 		w := newWorld(t, major, "a", "b", "c", "d")
+		w.large = 3
 		for round := range roundsOf(6) {
 			name, since, base := "n"+strconv.Itoa(round), w.nodes[0].j.Stored(), map[journal.RowKey]int{}
 			for _, n := range w.nodes {

@@ -159,8 +159,12 @@ func (a *Applier) commutes(d *database, it *item, s *seen, before []*item) bool 
 			if err != nil || other.Tx == nil {
 				return false
 			}
-			for _, o := range conflict.Touches(other) {
-				if (o.Key == k || o.Other == k) && !d.apart(it.touches, o, k) {
+			touches, err := conflict.Of(other, k)
+			if err != nil {
+				return false
+			}
+			for _, o := range touches {
+				if !d.apart(it.touches, o, k) {
 					return false
 				}
 			}

@@ -41,8 +41,8 @@ type Options struct {
 	// Logger is told of stopped and resumed streams; nil is silence.
 	Logger *slog.Logger
 	// Fault is called at every step that a crash test may want to die at; nil is a no-op. Points: "apply.begun" (before
-	// the writes are sent), "apply.locked" (they are done), "apply.gate" (counted as applied), "apply.sent" (COMMIT is on
-	// its way), "apply.committed", "apply.ran" (a statement outside a block is done, its position not moved).
+	// the writes are sent), "apply.block" (some of a large record's are done), "apply.locked" (they all are), "apply.gate"
+	// (counted as applied), "apply.sent" (COMMIT is on its way), "apply.committed", "apply.ran" (a statement outside a block is done, its position not moved).
 	Fault func(point string)
 	// BatchRecords is the most records in one local transaction; 0 is DefaultBatchRecords, 1 turns batching off.
 	BatchRecords int

@@ -62,6 +62,7 @@ func TestRandomWritesConverge(t *testing.T) {
 	each(t, func(t *testing.T, major int) {
 		r := seedOf(t)
 		w := newWorld(t, major, "a", "b", "c")
+		w.large = 3
 		a := w.nodes[0]
 		tx := a.begin()
 		for id := range 4 {
@@ -93,6 +94,7 @@ func TestRandomWritesConverge(t *testing.T) {
 func TestEveryOrderOfArrival(t *testing.T) {
 	each(t, func(t *testing.T, major int) {
 		w := newWorld(t, major, "a", "b", "c")
+		w.large = 2
 		a, b, c := w.nodes[0], w.nodes[1], w.nodes[2]
 		a.begin().insert(1, "x", 10).insert(2, "x", 10).insert(3, "x", 10).addNote("n", 1).commit()
 		w.converge()
@@ -135,6 +137,7 @@ func sendOwn(t *testing.T, from, to, origin *node, n uint64) {
 		t.Fatal(err)
 	}
 	recs = slices.DeleteFunc(recs, func(r journal.Raw) bool { return r.ID.Origin != origin.j.Identity().Node || r.ID.Seq > n })
+	from.stage(to, recs)
 	if err := to.j.Store(t.Context(), recs); err != nil {
 		t.Fatal(err)
 	}

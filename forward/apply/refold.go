@@ -129,7 +129,11 @@ func (s *single) history(k journal.RowKey, ends []*conflict.Change) (*conflict.H
 		if err != nil {
 			return nil, fmt.Errorf("read record %s: %w", id, err)
 		}
-		for _, t := range conflict.Touches(rec) {
+		touches, err := conflict.Of(rec, k)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range touches {
 			if t.Key == k && !t.Keyless {
 				h.Add(s.verdict(id).Stands(t.Change))
 			}

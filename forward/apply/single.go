@@ -69,8 +69,13 @@ func (s *single) try(ctx context.Context, it *item) error {
 	if err := s.a.follow(); err != nil {
 		return err
 	}
+	if it.met || it.large && s.a.unaware(s.a.appliedNow(), s.rec) {
+		if err := it.bring(); err != nil {
+			return err
+		}
+	}
 	s.seen = s.d.endCount
-	look, err := s.look()
+	look, err := s.lookAt(s.it.touches)
 	if err != nil {
 		return err
 	}
@@ -105,10 +110,8 @@ func (s *single) try(ctx context.Context, it *item) error {
 				return err
 			}
 		}
-		for _, t := range conflict.StatementTouches(s.rec, i, &place) {
-			if err := s.touch(t, look); err != nil {
-				return err
-			}
+		if err := s.statement(i, &place, look); err != nil {
+			return err
 		}
 	}
 	move(s.f, s.rec.ID)
@@ -130,13 +133,14 @@ func (s *single) try(ctx context.Context, it *item) error {
 	return nil
 }
 
-func (s *single) look() (*seen, error) {
-	for _, t := range s.it.touches {
+// lookAt looks at some of the record's changes.
+func (s *single) lookAt(touches []conflict.Touch) (*seen, error) {
+	for _, t := range touches {
 		_, _ = s.d.table(t.Change.Relation) // what is wrong with it, the write will say
 	}
 	var look *seen
 	err := s.a.o.Journal.Gate(func(g *journal.Gate) error {
-		look = s.a.look(g, g.Applied(), s.it)
+		look = s.a.look(g, g.Applied(), &item{rec: s.rec, d: s.d, touches: touches, since: s.it.since})
 		return nil
 	})
 	if err != nil {
@@ -176,7 +180,7 @@ func (s *single) touch(t conflict.Touch, look *seen) error {
 		return s.fold(tab, t)
 	}
 	for _, k := range [2]journal.RowKey{t.Key, t.Other} {
-		if k != "" {
+		if k != "" && !s.it.large {
 			s.direct[k] = look.only(k).ids()[k]
 		}
 	}
@@ -194,7 +198,9 @@ func (s *single) touch(t conflict.Touch, look *seen) error {
 		}
 	}
 	s.owner[st] = t
-	s.stood[t.Change.Place] = t.Keyless
+	if t.Keyless {
+		s.stood[t.Change.Place] = true
+	}
 	if len(s.f.steps) >= maxFlight {
 		return s.flush()
 	}
@@ -218,9 +224,13 @@ func (s *single) flush() error {
 	for _, st := range f.steps {
 		if t, ok := s.owner[st]; ok && st.tag != 1 {
 			s.force(t)
+			if err := s.it.bring(); err != nil {
+				return err
+			}
 			return errLook
 		}
 	}
+	clear(s.owner)
 	return nil
 }
 
@@ -253,8 +263,16 @@ func (s *single) commit() error {
 	if s.d.endCount != s.seen {
 		return errLook
 	}
+	clear := s.a.appliedNow()
+	if s.it.large && s.a.unaware(clear, s.rec) {
+		s.it.met = true
+		return errLook
+	}
 	err := s.a.o.Journal.Gate(func(g *journal.Gate) error {
 		applied := g.Applied()
+		if s.it.large && !clear.Includes(applied) {
+			return errLook
+		}
 		for k, used := range s.folded {
 			refs, pending := s.refs(g, applied, k)
 			if pending || len(refs) != len(used) {
@@ -322,8 +340,12 @@ func (s *single) tell(k journal.RowKey, decisions []conflict.Decision) {
 		}
 		c := journal.Conflict{Kind: dec.Kind, Time: s.a.o.Now(), Database: loser.Tx.Database, Winner: dec.Winner, Loser: dec.Loser,
 			Columns: dec.Columns, Rule: dec.Rule, Key: map[string]string{}}
-		for _, t := range conflict.Touches(loser) {
-			if t.Key != k && t.Other != k || t.Change.Place != dec.Place {
+		touches, err := conflict.Of(loser, k)
+		if err != nil {
+			continue
+		}
+		for _, t := range touches {
+			if t.Change.Place != dec.Place {
 				continue
 			}
 			rel := t.Change.Relation

@@ -16,6 +16,7 @@ type stand struct {
 	tables     map[string]bool // with changed rows
 	referenced map[string]bool // by rows that changed
 	replayed   map[string]bool // touched by statements
+	large      []*journal.Tx   // with changes in images, whose rows are in the index of those
 	replays    bool
 	unknown    bool
 }
@@ -66,6 +67,15 @@ func (s *stand) add(rec *journal.Record) {
 	if rec.Tx == nil {
 		return
 	}
+	if rec.Tx.Images != nil {
+		s.large = append(s.large, rec.Tx)
+		for _, rel := range stored(rec.Tx) {
+			s.tables[rec.Tx.Database+"\x00"+rel.Schema+"."+rel.Name] = true
+			for _, r := range rel.References {
+				s.referenced[rec.Tx.Database+"\x00"+r.Schema+"."+r.Table] = true
+			}
+		}
+	}
 	for _, t := range conflict.Touches(rec) {
 		s.rows[t.Key] = true
 		if t.Other != "" {
@@ -98,17 +108,71 @@ func (s *stand) holds(rec *journal.Record) bool {
 	if replays(rec) && (s.replays || len(s.tables) > 0) {
 		return true
 	}
+	if s.holdsLarge(rec.Tx) {
+		return true
+	}
 	for _, t := range conflict.Touches(rec) {
-		rel := t.Change.Relation
-		name := rec.Tx.Database + "\x00" + rel.Schema + "." + rel.Name
-		if s.rows[t.Key] || s.rows[t.Other] || s.replayed[name] || s.referenced[name] || len(rel.Uniques) > 0 && s.tables[name] {
+		if s.rows[t.Key] || s.rows[t.Other] || s.among(t.Key) || s.among(t.Other) || s.holdsTable(rec.Tx.Database, t.Change.Relation) {
 			return true
-		}
-		for _, r := range rel.References {
-			if s.tables[rec.Tx.Database+"\x00"+r.Schema+"."+r.Table] {
-				return true
-			}
 		}
 	}
 	return false
+}
+
+// holdsTable reports whether the tables of a change keep it from going on.
+func (s *stand) holdsTable(database string, rel *journal.Relation) bool {
+	name := database + "\x00" + rel.Schema + "." + rel.Name
+	if s.replayed[name] || s.referenced[name] || len(rel.Uniques) > 0 && s.tables[name] {
+		return true
+	}
+	for _, r := range rel.References {
+		if s.tables[database+"\x00"+r.Schema+"."+r.Table] {
+			return true
+		}
+	}
+	return false
+}
+
+// among reports whether a row may be one of those in the images of what stands; also if that cannot be told.
+func (s *stand) among(k journal.RowKey) bool {
+	for _, tx := range s.large {
+		if k == "" {
+			break
+		}
+		if found, err := tx.MayChange(k); found || err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsLarge reports whether the changes in tx's images need anything that s touches. Two that both have images are told
+// apart by their tables alone.
+func (s *stand) holdsLarge(tx *journal.Tx) bool {
+	if tx.Images == nil {
+		return false
+	}
+	for _, rel := range stored(tx) {
+		if s.holdsTable(tx.Database, rel) || len(s.large) > 0 && s.tables[tx.Database+"\x00"+rel.Schema+"."+rel.Name] {
+			return true
+		}
+	}
+	for k := range s.rows {
+		if found, err := tx.MayChange(k); found || err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// stored gives the relations of the changes in a transaction's images.
+func stored(tx *journal.Tx) (rels []*journal.Relation) {
+	for i := range tx.Statements {
+		if st := &tx.Statements[i]; st.Stored != nil && !st.RolledBack && st.SQLState == "" {
+			for _, n := range st.Stored.Relations {
+				rels = append(rels, &tx.Relations[n])
+			}
+		}
+	}
+	return rels
 }

@@ -250,7 +250,10 @@ func (s *single) survivors(end conflict.Ending, applied journal.Vector) error {
 		if r == nil || r.Tx == nil || r.Seq == 0 || r.ID == s.rec.ID || !applied.Covers(r.ID) || s.rec.Knew.Covers(r.ID) {
 			continue
 		}
-		for _, t := range conflict.Touches(r) {
+		for t, err := range conflict.All(r) {
+			if err != nil {
+				return err
+			}
 			rel := t.Change.Relation
 			if rel.Schema+"."+rel.Name != end.Table {
 				continue

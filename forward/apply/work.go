@@ -16,6 +16,8 @@ type item struct {
 	d        *database
 	touches  []conflict.Touch
 	own      *conflict.Case                     // see judged
+	large    bool                               // it has changes in images, and nobody unaware of it has written: they are read block by block, and touches is empty
+	met      bool                               // something unaware of it was sealed while it was written
 	replays  bool                               // it has statements to run again
 	concerns map[journal.RowKey]map[string]bool // see look
 	since    hlc.Time                           // all concerns are after it
@@ -66,7 +68,15 @@ func (a *Applier) take(ctx context.Context, recs []*journal.Record, blocked map[
 			if d != nil && d.name != rec.Tx.Database {
 				break
 			}
-			it.touches, it.replays, it.since = conflict.Touches(rec), replays(rec), a.since(rec, applied)
+			it.large, it.replays, it.since = rec.Tx.Images != nil && !a.unaware(applied, rec), replays(rec), a.since(rec, applied)
+			if !it.large {
+				if it.touches, err = conflict.Whole(rec); err != nil {
+					a.halt(rec, err)
+					blocked[rec.Origin] = true
+					taken++
+					continue
+				}
+			}
 			if d == nil {
 				d = a.database(rec.Tx.Database)
 				if err := a.reach(ctx, d); err != nil {
@@ -77,7 +87,9 @@ func (a *Applier) take(ctx context.Context, recs []*journal.Record, blocked map[
 				}
 			}
 			it.d = d
-			steps += len(it.touches)
+			if steps += len(it.touches); it.large {
+				steps += maxDirect + 1
+			}
 			if len(items) > 0 && steps > maxDirect {
 				break
 			}
@@ -236,7 +248,7 @@ func (a *Applier) answered(d *database) error {
 func (a *Applier) directs(d *database, items []*item, blocked map[journal.NodeID]bool) int {
 	n := 0
 	for _, it := range items {
-		if blocked[it.rec.Origin] || it.replays || len(it.touches) > maxDirect {
+		if blocked[it.rec.Origin] || it.replays || it.large || len(it.touches) > maxDirect {
 			break
 		}
 		for _, t := range it.touches {

@@ -299,7 +299,7 @@ func (v *village) write(n *citizen) {
 		return
 	}
 	rec := &journal.Record{ID: journal.ID{Origin: n.id, Seq: n.has[n.id] + 1}, HLC: hlc.Time(len(v.all) + 1), Knew: n.has.Clone(), Kind: journal.KindTx, Tx: k.tx}
-	c := NewCase(rec)
+	c := NewCase(rec, Touches(rec))
 	v.all = append(v.all, c)
 	n.has[n.id]++
 	n.cases = append(n.cases, c)

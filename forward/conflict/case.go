@@ -56,9 +56,9 @@ type gone struct {
 	alone bool // a delete, which can lose alone; else a changed key
 }
 
-// NewCase reads a record. It has no touches if the record is of no transaction.
-func NewCase(rec *journal.Record) *Case {
-	c := &Case{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, tx: rec.Tx, Touches: Touches(rec), ends: Endings(rec), parts: map[int][]int{}, places: map[int]*Change{},
+// NewCase reads a record, whose touches Whole gives. It has none if the record is of no transaction.
+func NewCase(rec *journal.Record, touches []Touch) *Case {
+	c := &Case{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, tx: rec.Tx, Touches: touches, ends: Endings(rec), parts: map[int][]int{}, places: map[int]*Change{},
 		touchesOf: map[journal.RowKey][]*Change{}, claimsOf: map[journal.RowKey][]claim{}, goneOf: map[journal.RowKey][]gone{}}
 	if rec.Tx == nil {
 		return c

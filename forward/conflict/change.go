@@ -1,6 +1,8 @@
 package conflict
 
 import (
+	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -46,8 +48,8 @@ type Touch struct {
 	Change  *Change
 }
 
-// Touches gives a transaction's changes by row, in order. What was rolled back is left out. An update that changes the
-// key is two touches: the delete of the old row, the insert of the new one.
+// Touches gives a transaction's changes by row, in order, without those in its images (All gives them too). What was rolled
+// back is left out. An update that changes the key is two touches: the delete of the old row, the insert of the new one.
 func Touches(rec *journal.Record) []Touch {
 	if rec.Tx == nil {
 		return nil
@@ -55,25 +57,127 @@ func Touches(rec *journal.Record) []Touch {
 	var out []Touch
 	place := 0
 	for i := range rec.Tx.Statements {
-		out = append(out, StatementTouches(rec, i, &place)...)
+		st := &rec.Tx.Statements[i]
+		if begin(st, &place) {
+			for j := range st.Changes {
+				out = appendTouches(out, rec, &st.Changes[j], place+places*j)
+			}
+			place += places * len(st.Changes)
+		}
 	}
 	return out
 }
 
-// StatementTouches gives the touches of one statement; place counts on over the statements of a record.
-func StatementTouches(rec *journal.Record, statement int, place *int) []Touch {
-	st := &rec.Tx.Statements[statement]
+// places is how many places in a record a change takes: a changed key is two touches.
+const places = 2
+
+// begin moves place to the first of a statement's changes, past those in images; false if the statement has no effect.
+func begin(st *journal.Statement, place *int) bool {
 	if st.RolledBack || st.SQLState != "" {
-		return nil
+		return false
 	}
 	if truncates(st) {
-		*place++
+		*place += places
 	}
-	out := make([]Touch, 0, len(st.Changes))
-	for j := range st.Changes {
-		out = appendTouches(out, rec, &st.Changes[j], place)
+	if st.Stored != nil {
+		*place += places * int(st.Stored.Count())
 	}
-	return out
+	return true
+}
+
+// All gives the touches of a transaction, those of changes in its images too, which are read on the way.
+func All(rec *journal.Record) iter.Seq2[Touch, error] {
+	return func(yield func(Touch, error) bool) {
+		if rec.Tx == nil {
+			return
+		}
+		place := 0
+		for i := range rec.Tx.Statements {
+			for t, err := range OfStatement(rec, i, &place) {
+				if !yield(t, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Whole gives the touches of a transaction all together, those of changes in its images too.
+func Whole(rec *journal.Record) ([]Touch, error) {
+	if rec.Tx == nil || rec.Tx.Images == nil {
+		return Touches(rec), nil
+	}
+	var out []Touch
+	for t, err := range All(rec) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// OfStatement gives the touches of one statement; place counts on over the statements of a record.
+func OfStatement(rec *journal.Record, statement int, place *int) iter.Seq2[Touch, error] {
+	return func(yield func(Touch, error) bool) {
+		st := &rec.Tx.Statements[statement]
+		if !begin(st, place) {
+			return
+		}
+		*place += places * len(st.Changes)
+		at := *place - places*int(st.Count())
+		var out []Touch
+		for c, err := range rec.Tx.Each(st) {
+			if err != nil {
+				yield(Touch{}, fmt.Errorf("read record %s: %w", rec.ID, err))
+				return
+			}
+			out = appendTouches(out[:0], rec, c, at)
+			at += places
+			for _, t := range out {
+				if !yield(t, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Of gives the touches of one row. Of a transaction with images only the parts that hold the row are read.
+func Of(rec *journal.Record, k journal.RowKey) (of []Touch, err error) {
+	add := func(touches []Touch) {
+		for _, t := range touches {
+			if t.Key == k || t.Other == k {
+				of = append(of, t)
+			}
+		}
+	}
+	if rec.Tx == nil || rec.Tx.Images == nil {
+		add(Touches(rec))
+		return of, nil
+	}
+	place := 0
+	for i := range rec.Tx.Statements {
+		st := &rec.Tx.Statements[i]
+		if !begin(st, &place) {
+			continue
+		}
+		if st.Stored != nil {
+			from := place - places*int(st.Stored.Count())
+			err := rec.Tx.EachOf(st, k, func(number int64, c *journal.Change) error {
+				add(appendTouches(nil, rec, c, from+places*int(number)))
+				return nil
+			})
+			if err != nil {
+				return nil, fmt.Errorf("read record %s: %w", rec.ID, err)
+			}
+		}
+		for j := range st.Changes {
+			add(appendTouches(nil, rec, &st.Changes[j], place+places*j))
+		}
+		place += places * len(st.Changes)
+	}
+	return of, nil
 }
 
 // Ending is a TRUNCATE of one table: a delete of every row that was born before it.
@@ -91,12 +195,15 @@ func Endings(rec *journal.Record) []Ending {
 	place := 0
 	for i := range rec.Tx.Statements {
 		st := &rec.Tx.Statements[i]
-		if truncates(st) && !st.RolledBack && st.SQLState == "" {
+		at := place
+		if begin(st, &place); truncates(st) && !st.RolledBack && st.SQLState == "" {
 			for _, t := range st.Replay.Tables {
-				out = append(out, Ending{t, &Change{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, Place: place, Op: journal.OpDelete, Ends: true}})
+				out = append(out, Ending{t, &Change{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, Place: at, Op: journal.OpDelete, Ends: true}})
 			}
 		}
-		StatementTouches(rec, i, &place)
+		if !st.RolledBack && st.SQLState == "" {
+			place += places * len(st.Changes)
+		}
 	}
 	return out
 }
@@ -105,12 +212,11 @@ func truncates(st *journal.Statement) bool {
 	return st.Replay != nil && strings.HasPrefix(st.Command, "TRUNCATE")
 }
 
-func appendTouches(out []Touch, rec *journal.Record, ch *journal.Change, place *int) []Touch {
+func appendTouches(out []Touch, rec *journal.Record, ch *journal.Change, place int) []Touch {
 	rel := &rec.Tx.Relations[ch.Relation]
-	c := &Change{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, Place: *place, Relation: rel, Op: ch.Op,
+	c := &Change{ID: rec.ID, HLC: rec.HLC, Knew: rec.Knew, Place: place, Relation: rel, Op: ch.Op,
 		Before: ch.Before, After: ch.After, Set: ch.Set, Delta: ch.Delta, Upsert: ch.Upsert, Cascade: ch.Cascade}
 	together(c)
-	*place++
 	old, now := ch.Before, ch.After
 	if now != nil && old != nil {
 		now = whole(old, now)
@@ -131,8 +237,7 @@ func appendTouches(out []Touch, rec *journal.Record, ch *journal.Change, place *
 	}
 	gone, come := *c, *c
 	gone.Op, gone.After, gone.Set, gone.Delta, gone.Moved = journal.OpDelete, nil, nil, nil, true
-	come.Op, come.Before, come.Set, come.Delta, come.Place = journal.OpInsert, nil, nil, nil, *place
-	*place++
+	come.Op, come.Before, come.Set, come.Delta, come.Place = journal.OpInsert, nil, nil, nil, place+1
 	return append(out, Touch{Key: t.Key, Change: &gone}, Touch{Key: t.Other, Change: &come})
 }
 

@@ -36,7 +36,9 @@ func (w *work) build(rel *relation, images []rowImage) error {
 			return err
 		}
 	}
-	w.record(home, changes)
+	if err := w.record(home, changes); err != nil {
+		return err
+	}
 	return w.cascade(home, changes)
 }
 
@@ -86,7 +88,9 @@ func (w *work) updates(rel *relation, images []rowImage, command string) ([]jour
 			changes = append(changes, updateOf(rel, im.old, im.row, assigned))
 		}
 	}
-	if len(moved) > 0 {
+	if len(moved) > 0 && w.streaming {
+		w.lost(rel.full(), "rows moved to other keys, in a statement of too many rows to follow them")
+	} else if len(moved) > 0 {
 		more, err := w.moves(rel, changes, moved, assigned)
 		if err != nil {
 			return nil, err
@@ -111,7 +115,10 @@ func (w *work) resolveOld(rel *relation, images []rowImage) error {
 			continue
 		}
 		if state == nil {
-			state = w.tx.table(rel)
+			var err error
+			if state, err = w.tx.table(rel); err != nil {
+				return err
+			}
 		}
 		if own, ok := state.rows[rel.rowKey(im.row)]; ok || state.truncated {
 			im.settle(own.current)

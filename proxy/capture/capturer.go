@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,7 @@ import (
 // DefaultScanPages bounds the tables that are read whole to find what a statement did: 8 kB pages.
 const DefaultScanPages = 131072
 
-// DefaultMaxBytes bounds the row images of one statement.
+// DefaultMaxBytes bounds the rows of one statement that must be looked at together.
 const DefaultMaxBytes = 256 << 20
 
 // Querier runs one of pgproxy's own queries and gives its rows, every value in binary format; nil is NULL. Arguments
@@ -39,7 +40,10 @@ type Options struct {
 	// ScanPages is the size in pages up to which a table is read whole where nothing else finds a statement's effect;
 	// 0 means DefaultScanPages.
 	ScanPages int64
-	// MaxBytes bounds the row images of one statement; 0 means DefaultMaxBytes.
+	// Spool makes a file, without a name any more, for rows of a large statement on their way; nil: in the system's
+	// temporary folder.
+	Spool func() (*os.File, error)
+	// MaxBytes bounds the rows of one statement where they must be looked at together; 0 means DefaultMaxBytes.
 	MaxBytes int64
 	// Recheck is how often catalogs in use are compared with the server's; 0 means DefaultRecheck.
 	Recheck time.Duration
@@ -79,6 +83,9 @@ func New(o Options) *Capturer {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
 	}
+	if o.Spool == nil {
+		o.Spool = temporary
+	}
 	if o.Recheck == 0 {
 		o.Recheck = DefaultRecheck
 	}
@@ -86,6 +93,15 @@ func New(o Options) *Capturer {
 	c := &Capturer{options: o, printSQL: printQuery(), databases: map[string]*database{}, stop: stop, polled: make(chan struct{})}
 	go c.poll(ctx)
 	return c
+}
+
+// temporary makes a file that is gone when it is closed.
+func temporary() (*os.File, error) {
+	f, err := os.CreateTemp("", "pgproxy")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
 }
 
 // Close closes pgproxy's own connections. Sessions must have ended.

@@ -102,7 +102,9 @@ func (w *work) children(rel *relation, k constraintData, cols []int, gone [][]jo
 			return err
 		}
 	}
-	w.record(child, changes)
+	if err := w.record(child, changes); err != nil {
+		return err
+	}
 	loud, err := w.session.loud(w.ctx, child, triggerUpdate|triggerDelete)
 	if err != nil {
 		return err
@@ -126,7 +128,10 @@ func (w *work) movedChildren(child *relation, changes []journal.Change) ([]journ
 	if err != nil {
 		return nil, err
 	}
-	state := w.tx.table(child)
+	state, err := w.tx.table(child)
+	if err != nil {
+		return nil, err
+	}
 	known := map[string]bool{}
 	for _, c := range changes {
 		if c.After != nil {
@@ -153,7 +158,10 @@ func (w *work) referring(rel, child *relation, k constraintData, cols, refs []in
 		args[i] = arrayLiteral(gone, c)
 	}
 	sh := shapeOf(child, "UTF8")
-	state := w.tx.table(child)
+	state, err := w.tx.table(child)
+	if err != nil {
+		return nil, err
+	}
 	wanted := map[string]bool{}
 	for _, row := range gone {
 		wanted[partKey(row, cols)] = true

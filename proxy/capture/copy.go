@@ -41,10 +41,10 @@ func (e *Execution) Copy(data []byte) {
 	if e.plan.how != howCopy || e.st == nil || e.session.who == nil {
 		return
 	}
-	if e.copied == nil {
-		e.copied = newCopyKeys(e.st, e.plan.rel, e.session.who.Encoding)
+	if e.keys == nil {
+		e.keys = newCopyKeys(e.st, e.plan.rel, e.session.who.Encoding)
 	}
-	e.copied.Write(data)
+	e.keys.Write(data)
 }
 
 // finishCopy reads the copied rows back.
@@ -66,21 +66,13 @@ func (w *work) finishCopy(tag string) error {
 	if count == 0 {
 		return nil
 	}
-	rows, ok, err := w.copiedByKey(rel, count)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		if rows, ok, err = w.copiedByScan(rel); err != nil || !ok {
-			return err
+	return w.streamed(count, func() error {
+		ok, err := w.copiedByKey(rel, count)
+		if err == nil && !ok {
+			err = w.copiedByScan(rel)
 		}
-	}
-	changes := make([]journal.Change, len(rows))
-	for i, row := range rows {
-		changes[i] = journal.Change{Op: journal.OpInsert, After: row}
-	}
-	w.record(rel, changes)
-	return nil
+		return err
+	})
 }
 
 // smallCopy is the number of pages per copied row beyond which a table is not read whole if the keys are known.
@@ -88,73 +80,83 @@ const smallCopy = 1.0 / 8
 
 // copiedByKey reads the rows whose keys were in the stream; false where they were not, where a trigger may have changed
 // them (another number of rows is found), or where reading the whole table is cheaper.
-func (w *work) copiedByKey(rel *relation, count int) ([][]journal.Value, bool, error) {
-	c := w.copied
+func (w *work) copiedByKey(rel *relation, count int) (bool, error) {
+	c := w.keys
 	if c == nil || rel.OID != w.plan.rel.OID {
-		return nil, false, nil
+		return false, nil
 	}
 	c.close()
-	if c.failed || len(c.keys) < count {
-		return nil, false, nil
+	if c.failed || c.count < count {
+		return false, nil
 	}
 	_, tooLarge, err := w.leaves(rel)
 	if err != nil || tooLarge == "" && w.pages < int64(float64(count)*smallCopy)+64 {
-		return nil, false, err
+		return false, err
 	}
 	sh := shapeOf(rel, w.who.Encoding)
 	sql := byKeyQuery(sh, false) + " AND " + ownRow
-	var rows [][]journal.Value
-	for keys := c.keys; len(keys) > 0; {
-		batch := keys[:min(len(keys), keyBatch)]
-		keys = keys[len(batch):]
-		args := make([][]byte, len(rel.key))
-		for i := range rel.key {
-			args[i] = arrayLiteral(batch, i)
-		}
-		found, err := w.session.inner.Query(w.ctx, sql, args...)
+	c.batch()
+	var held [][]journal.Value
+	tally, read := w.session.tallies.known[rel.OID], 0
+	for _, literals := range c.batches {
+		found, err := w.session.inner.Query(w.ctx, sql, literals...)
 		if err != nil {
-			return nil, false, fmt.Errorf("read copied rows by key: %w", err)
+			return false, fmt.Errorf("read copied rows by key: %w", err)
 		}
-		for _, f := range found {
-			row, err := sh.decode(f[0], w.who.transcode)
-			if err != nil {
-				return nil, false, err
+		rows := make([][]journal.Value, len(found))
+		for i, f := range found {
+			if rows[i], err = sh.decode(f[0], w.who.transcode); err != nil {
+				return false, err
 			}
-			rows = append(rows, row)
+		}
+		read += len(rows)
+		if !w.streaming {
+			held = append(held, rows...)
+		} else if err := w.copied(rel, rows); err != nil {
+			return false, err
 		}
 	}
-	return rows, len(rows) == count, nil
+	if read == count {
+		return true, w.copied(rel, held)
+	}
+	if w.streaming && read > 0 { // all over again
+		w.session.tallies.known[rel.OID] = tally
+		_, err = w.stream()
+	}
+	return false, err
 }
 
 // copiedByScan reads all own rows of the table and leaves out those that are known already.
-func (w *work) copiedByScan(rel *relation) (rows [][]journal.Value, ok bool, err error) {
+func (w *work) copiedByScan(rel *relation) error {
 	leaves, why, err := w.leaves(rel)
 	if err != nil {
-		return nil, false, err
+		return err
 	}
 	if why != "" {
 		w.lost(rel.full(), "%s", why)
-		return nil, false, nil
-	}
-	added, err := w.added(rel, leaves)
-	if err != nil {
-		return nil, false, err
+		return nil
 	}
 	if !w.tx.touched(rel) {
-		return added, true, nil
+		return w.eachAdded(rel, leaves, func(rows [][]journal.Value) error { return w.copied(rel, rows) })
 	}
-	state := w.tx.table(rel)
+	state, err := w.tx.table(rel)
+	if err != nil {
+		return err
+	}
 	counts := maps.Clone(state.added)
-	for _, row := range added {
-		if len(rel.key) > 0 {
-			if own, known := state.rows[rel.rowKey(row)]; known && own.current != nil {
+	return w.eachAdded(rel, leaves, func(added [][]journal.Value) error {
+		var rows [][]journal.Value
+		for _, row := range added {
+			if len(rel.key) > 0 {
+				if own, known := state.rows[rel.rowKey(row)]; known && own.current != nil {
+					continue
+				}
+			} else if k := allKey(row); counts[k] > 0 {
+				counts[k]--
 				continue
 			}
-		} else if k := allKey(row); counts[k] > 0 {
-			counts[k]--
-			continue
+			rows = append(rows, row)
 		}
-		rows = append(rows, row)
-	}
-	return rows, true, nil
+		return w.copied(rel, rows)
+	})
 }

@@ -2,24 +2,24 @@ package capture
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"pgproxy/journal"
 	"pgproxy/parser"
 )
 
-// The most that is kept of a COPY's keys: beyond, the table is searched instead.
-const (
-	maxCopyKeys  = 1_000_000
-	maxCopyBytes = 64 << 20
-)
+// maxCopyBytes is the most that is kept of a COPY's keys: beyond, the table is searched instead.
+const maxCopyBytes = 64 << 20
 
 // copyKeys collects the key values that a COPY's stream brings, as the client wrote them. It is fed with the stream in
 // pieces of any size. When anything is unusual, failed is set and the rows are found another way.
 type copyKeys struct {
 	columns []int // for each key column its place in the stream
 	types   []*typ
-	keys    [][]journal.Value // one per row, in the order of columns
+	keys    [][]journal.Value // the last ones, one per row, in the order of columns
+	batches [][][]byte        // of keyBatch keys each: an array literal per column
+	count   int               // of all
 	size    int
 	failed  bool
 
@@ -120,7 +120,7 @@ func (c *copyKeys) Write(data []byte) {
 			c.takeText(b)
 		}
 	}
-	if len(c.keys) > maxCopyKeys || c.size+len(c.raw) > maxCopyBytes {
+	if c.size+len(c.raw) > maxCopyBytes {
 		*c = copyKeys{failed: true}
 	}
 }
@@ -234,9 +234,30 @@ func (c *copyKeys) endRecord() {
 			return
 		}
 		key[i] = journal.Text(string(fields[at]))
-		c.size += len(fields[at]) + 64
 	}
+	c.add(key)
+}
+
+// add takes the key of a row.
+func (c *copyKeys) add(key []journal.Value) {
 	c.keys = append(c.keys, key)
+	if c.count++; len(c.keys) == keyBatch {
+		c.batch()
+	}
+}
+
+// batch makes the keys that are collected so far one batch.
+func (c *copyKeys) batch() {
+	if len(c.keys) == 0 {
+		return
+	}
+	literals := make([][]byte, len(c.columns))
+	for i := range literals {
+		literals[i] = slices.Clip(arrayLiteral(c.keys, i))
+		c.size += len(literals[i])
+	}
+	c.batches = append(c.batches, literals)
+	c.keys = c.keys[:0]
 }
 
 // unescape resolves the backslash sequences of COPY's text format.
@@ -371,8 +392,7 @@ func (c *copyKeys) tuple() (int, bool) {
 			return 0, false
 		}
 		key[i] = journal.Text(string(text))
-		c.size += len(text) + 64
 	}
-	c.keys = append(c.keys, key)
+	c.add(key)
 	return at, true
 }

@@ -9,7 +9,7 @@
 //	                                          v                                   align sequences (stride)
 //	                                 text with RETURNING                          |
 //	                                 spliced behind its last token                v
-//	                                                                              Effect: changes, or a text to repeat
+//	                                                                              Effect: changes, or where they are, or a text
 //
 // # The appended column
 //
@@ -39,6 +39,14 @@
 //
 // Triggers are looked after only if they are loud: PL/pgSQL that certainly writes nothing is most of them. An opaque
 // statement (DO, CALL, functions) that changed the schema, which the system catalogs' own rows tell, is repeated as text.
+//
+// # Many rows
+//
+// The appended columns of a large statement are put aside in a file without name (spool.go) until the statement has ended,
+// then looked at in blocks, and the changes go to the transaction's images at once (stream.go); so do those of COPY, part by
+// part. What must see all rows of a statement together (changed keys, MERGE, foreign keys' actions, tables without key) is
+// held in memory, up to Options.MaxBytes. TxState reads its own changes back from the images where it is asked for them, and
+// then has the table's rows in memory: a second COPY into one table in one transaction.
 //
 // # What the session must know
 //

@@ -3,7 +3,6 @@ package capture
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,10 +17,8 @@ type Execution struct {
 	session *Session
 	plan    *Plan
 	st      *parser.Statement // nil for a text that could not be read
-	rows    [][]byte          // the appended column of each row, binary
-	chunk   []byte            // what rows are cut from
-	size    int64
-	copied  *copyKeys
+	spool   rowSpool          // the appended column of each row, binary
+	keys    *copyKeys
 }
 
 // Effect is what a statement did.
@@ -29,46 +26,25 @@ type Effect struct {
 	Tables  []string
 	Capture journal.Capture
 	Note    string
+	Stored  *journal.Span    // changes that are in the transaction's images, before Changes; nil: there are none
 	Changes []journal.Change // Relation indexes into TxState.Relations
 	Replay  *journal.Replay  // CaptureStatement; if there are Changes too, they come after it
 }
 
 // Start begins capturing one execution of the planned statement. st is nil for a PlanUnread.
 func (s *Session) Start(p *Plan, st *parser.Statement) *Execution {
-	return &Execution{session: s, plan: p, st: st}
+	return &Execution{session: s, plan: p, st: st, spool: rowSpool{make: s.capturer.options.Spool}}
 }
 
-// ErrTooLarge is returned by Execution.Row once one statement's rows take more than Options.MaxBytes: the transaction cannot be
-// recorded, and must not commit.
-var ErrTooLarge = errors.New("the statement's row images are too large")
-
-// chunkBytes is how much row data is allocated at once.
-const chunkBytes = 64 << 10
+// ErrTooLarge is returned by Finish where one statement's rows take more than Options.MaxBytes and must be looked at
+// together: the transaction cannot be recorded, and must not commit.
+var ErrTooLarge = errors.New("the statement's row images are too large to be looked at together")
 
 // Row takes the appended column of one result row (valid only during the call).
-func (e *Execution) Row(col []byte) error {
-	n := len(col)
-	if !e.plan.OwnRows {
-		n = hex.DecodedLen(len(col))
-	}
-	if e.size += int64(n); e.size > e.session.capturer.options.MaxBytes {
-		e.rows, e.chunk = nil, nil
-		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, e.session.capturer.options.MaxBytes)
-	}
-	if cap(e.chunk)-len(e.chunk) < n {
-		e.chunk = make([]byte, 0, max(n, min(chunkBytes, 256<<len(e.rows))))
-	}
-	start := len(e.chunk)
-	e.chunk = e.chunk[:start+n]
-	row := e.chunk[start : start+n : start+n]
-	if e.plan.OwnRows {
-		copy(row, col)
-	} else if _, err := hex.Decode(row, col); err != nil {
-		return fmt.Errorf("decode appended column: %w", err)
-	}
-	e.rows = append(e.rows, row)
-	return nil
-}
+func (e *Execution) Row(col []byte) error { return e.spool.add(col, !e.plan.OwnRows) }
+
+// Close gives up what the execution holds. Finish does so too.
+func (e *Execution) Close() { e.spool.close() }
 
 // work is an Execution's Finish under way.
 type work struct {
@@ -76,8 +52,12 @@ type work struct {
 	ctx    context.Context
 	tx     *TxState
 	who    *who
+	rows   [][]byte // of the block that is being looked at
 	effect Effect
 	notes  []string
+	// streaming: changes go to the transaction's images; into has their relations.
+	streaming bool
+	into      map[*relation]bool
 	// missing: something was written that could not be captured.
 	missing bool
 	pages   int64 // of the relation whose leaves were listed last
@@ -94,6 +74,7 @@ func (e *Execution) Finish(ctx context.Context, tx *TxState, tag string) (Effect
 	if e.plan.Note != "" {
 		w.notes = append(w.notes, e.plan.Note)
 	}
+	defer e.Close()
 	err := w.finish(tag)
 	if err == nil {
 		err = w.again()
@@ -154,7 +135,7 @@ func (w *work) close() {
 	switch {
 	case w.missing && e.Replay == nil:
 		e.Capture = journal.CaptureMissing
-	case e.Replay == nil && len(e.Changes) == 0 && e.Capture != journal.CaptureLocal:
+	case e.Replay == nil && len(e.Changes) == 0 && e.Stored == nil && e.Capture != journal.CaptureLocal:
 		e.Capture = journal.CaptureNone
 	}
 }
@@ -179,9 +160,9 @@ func (w *work) touch(table string) {
 }
 
 // record adds changes of one table to the effect and to the transaction.
-func (w *work) record(rel *relation, changes []journal.Change) {
+func (w *work) record(rel *relation, changes []journal.Change) error {
 	if len(changes) == 0 {
-		return
+		return nil
 	}
 	index := w.tx.relation(rel)
 	for i := range changes {
@@ -191,8 +172,12 @@ func (w *work) record(rel *relation, changes []journal.Change) {
 		w.session.tallies.count(rel.OID, changes)
 	}
 	w.touch(rel.full())
+	if w.streaming {
+		return w.push(rel, changes)
+	}
 	w.effect.Changes = append(w.effect.Changes, changes...)
 	w.tx.add(rel, changes)
+	return nil
 }
 
 // relationOf gives the relation in whose shape the rows of the table of that oid are recorded: a partition's topmost
@@ -243,9 +228,17 @@ func (w *work) written() uint32 {
 
 // finishRows turns the appended column into changes.
 func (w *work) finishRows() error {
-	if len(w.rows) == 0 {
+	if w.spool.size == 0 {
 		return nil
 	}
+	if w.spool.file != nil {
+		return w.finishBlocks()
+	}
+	return w.finishBlock(w.spool.rows)
+}
+
+func (w *work) finishBlock(rows [][]byte) error {
+	w.rows = rows
 	for attempt := 0; ; attempt++ {
 		rel, err := w.target()
 		if err != nil {
@@ -259,13 +252,16 @@ func (w *work) finishRows() error {
 				cat.forgetRelation(rel.OID, true)
 				continue
 			}
+			if w.streaming {
+				return err // some blocks are recorded already
+			}
 			w.lost(rel.full(), "%v", err)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		w.rows, w.chunk = nil, nil
+		w.rows = nil
 		return w.build(rel, images)
 	}
 }

@@ -38,17 +38,19 @@ func (w *work) finishTableAs() error {
 	if w.session.stays(rel) != "" {
 		return nil
 	}
-	rows, ok, err := w.copiedByScan(rel)
-	if err != nil || !ok {
+	leaves, _, err := w.leaves(rel)
+	if err != nil {
 		return err
 	}
-	changes := make([]journal.Change, len(rows))
-	for i, row := range rows {
-		changes[i] = journal.Change{Op: journal.OpInsert, After: row}
+	count := 0
+	if len(leaves) > 0 && w.pages > maxHeldPages {
+		count = streamRows
 	}
-	w.record(rel, changes)
-	return nil
+	return w.streamed(count, func() error { return w.copiedByScan(rel) })
 }
+
+// maxHeldPages is the size up to which the rows of a table made by a query are held in memory.
+const maxHeldPages = 64
 
 // created finds the one table that the statement has made.
 func (w *work) created() (*relation, error) {
@@ -140,6 +142,5 @@ func (w *work) fill(rel *relation, fresh []int) error {
 			changes = append(changes, journal.Change{Op: journal.OpUpdate, Before: before, After: row, Set: slices.Clone(fresh)})
 		}
 	}
-	w.record(rel, changes)
-	return nil
+	return w.record(rel, changes)
 }

@@ -47,7 +47,7 @@ FROM (SELECT y.t, (y.t >> 32 << 32) + o.xmin::pg_catalog.text::pg_catalog.int8 A
 
 // partPages is how much of a table is read at once; lastPage is MaxBlockNumber.
 const (
-	partPages = 4096
+	partPages = 256
 	lastPage  = 4294967294
 )
 
@@ -55,11 +55,19 @@ const (
 func tid(page int64) []byte { return fmt.Appendf(nil, "(%d,0)", page) }
 
 // added reads the rows of rel that this transaction wrote and that are there now.
-func (w *work) added(rel *relation, leaves []leaf) ([][]journal.Value, error) {
+func (w *work) added(rel *relation, leaves []leaf) (found [][]journal.Value, err error) {
+	err = w.eachAdded(rel, leaves, func(rows [][]journal.Value) error {
+		found = append(found, rows...)
+		return nil
+	})
+	return found, err
+}
+
+// eachAdded does so part by part, so that a large COPY is not held in memory. Own rows may lie past the size read, in the
+// last part.
+func (w *work) eachAdded(rel *relation, leaves []leaf, f func([][]journal.Value) error) error {
 	sh := shapeOf(rel, w.who.Encoding)
-	var found [][]journal.Value
 	for _, l := range leaves {
-		// In parts, so that a large COPY is not held in memory twice. Own rows may lie past the size read, in the last part.
 		sql := fmt.Sprintf("SELECT %s FROM ONLY %s o WHERE o.ctid >= $1::pg_catalog.text::pg_catalog.tid AND o.ctid < $2::pg_catalog.text::pg_catalog.tid AND %s", sh.columns("o"), l.name, ownRow)
 		for from := int64(0); from == 0 || from < l.pages; from += partPages {
 			to := from + partPages
@@ -68,18 +76,20 @@ func (w *work) added(rel *relation, leaves []leaf) ([][]journal.Value, error) {
 			}
 			rows, err := w.session.inner.Query(w.ctx, sql, tid(from), tid(to))
 			if err != nil {
-				return nil, fmt.Errorf("read own rows of %s: %w", l.name, err)
+				return fmt.Errorf("read own rows of %s: %w", l.name, err)
 			}
-			for _, r := range rows {
-				v, err := sh.decode(r[0], w.who.transcode)
-				if err != nil {
-					return nil, err
+			found := make([][]journal.Value, len(rows))
+			for i, r := range rows {
+				if found[i], err = sh.decode(r[0], w.who.transcode); err != nil {
+					return err
 				}
-				found = append(found, v)
+			}
+			if err := f(found); err != nil {
+				return err
 			}
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // removed reads the committed rows of rel that this transaction has deleted or overwritten: candidates are those that
@@ -157,7 +167,10 @@ func (w *work) vanished(rel *relation, others []journal.Change, placed [][]journ
 	if err != nil || why != "" {
 		return nil, why, err
 	}
-	state := w.tx.table(rel)
+	state, err := w.tx.table(rel)
+	if err != nil {
+		return nil, "", err
+	}
 	here := map[string]bool{}
 	for _, row := range placed {
 		here[rel.rowKey(row)] = true

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -14,6 +15,8 @@ import (
 type TxState struct {
 	// Relations are what the changes of the transaction's effects index into. It only grows, past ROLLBACK TO as well.
 	Relations []journal.Relation
+	// Images takes the changes of large statements; nil: all are held in memory.
+	Images Images
 
 	indexes map[*relation]int
 	log     []logged
@@ -22,10 +25,11 @@ type TxState struct {
 	schema  string                 // fingerprint of the schema's changes so far; "" none
 }
 
-// logged is a step of the transaction on one table: changes, or the end of all its rows.
+// logged is a step of the transaction on one table: changes, in memory or in the images, or the end of all its rows.
 type logged struct {
 	rel       *relation
 	changes   []journal.Change
+	span      *journal.Span
 	truncated bool
 }
 
@@ -86,6 +90,22 @@ func (t *TxState) relation(rel *relation) int {
 	return i
 }
 
+// Steps gives how many steps have been noted so far.
+func (t *TxState) Steps() int { return len(t.log) }
+
+// Moved tells that the changes noted as the steps from..to, which are those of one statement, are in the images now.
+func (t *TxState) Moved(from, to int, s *journal.Span) {
+	done := map[*relation]bool{}
+	for i := from; i < to; i++ {
+		if l := &t.log[i]; l.changes != nil {
+			l.changes = nil
+			if !done[l.rel] {
+				l.span, done[l.rel] = s, true
+			}
+		}
+	}
+}
+
 // add notes what a statement did to rel.
 func (t *TxState) add(rel *relation, changes []journal.Change) {
 	if len(changes) > 0 {
@@ -101,6 +121,11 @@ func (t *TxState) truncate(rel *relation) {
 // touched reports whether the transaction has changed rel's rows before.
 func (t *TxState) touched(rel *relation) bool {
 	return slices.ContainsFunc(t.log, func(l logged) bool { return l.rel.OID == rel.OID })
+}
+
+// truncatedTable reports whether the transaction has ended all committed rows of rel.
+func (t *TxState) truncatedTable(rel *relation) bool {
+	return slices.ContainsFunc(t.log, func(l logged) bool { return l.rel.OID == rel.OID && l.truncated })
 }
 
 // tableState is what the transaction is known to have done to one table so far.
@@ -120,7 +145,7 @@ type rowState struct {
 }
 
 // table works out the state of rel's rows. It is valid until the log grows or shrinks.
-func (t *TxState) table(rel *relation) *tableState {
+func (t *TxState) table(rel *relation) (*tableState, error) {
 	s := t.tables[rel.OID]
 	if s == nil || s.rel != rel {
 		s = &tableState{rel: rel, rows: map[string]rowState{}, added: map[string]int{}, removed: map[string]int{},
@@ -131,33 +156,50 @@ func (t *TxState) table(rel *relation) *tableState {
 		t.tables[rel.OID] = s
 	}
 	for ; s.read < len(t.log); s.read++ {
-		if l := t.log[s.read]; l.rel.OID == rel.OID {
-			s.apply(l)
-		}
-	}
-	return s
-}
-
-func (s *tableState) apply(l logged) {
-	if l.truncated {
-		clear(s.rows)
-		clear(s.added)
-		clear(s.removed)
-		s.truncated = true
-		return
-	}
-	for _, c := range l.changes {
-		before, after := s.fit(l.rel, c.Before), s.fit(l.rel, c.After)
-		if len(s.rel.key) == 0 {
-			s.count(before, after)
+		l := t.log[s.read]
+		if l.rel.OID != rel.OID {
 			continue
 		}
-		if before != nil {
-			s.rows[s.rel.rowKey(before)] = rowState{}
+		if l.truncated {
+			s.truncate()
 		}
-		if after != nil {
-			s.rows[s.rel.rowKey(after)] = rowState{current: after}
+		for i := range l.changes {
+			s.apply(l.rel, &l.changes[i])
 		}
+		if l.span == nil {
+			continue
+		}
+		err := t.Images.Each(l.span, func(c *journal.Change) error {
+			if c.Relation == t.indexes[l.rel] {
+				s.apply(l.rel, c)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the transaction's own changes: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func (s *tableState) truncate() {
+	clear(s.rows)
+	clear(s.added)
+	clear(s.removed)
+	s.truncated = true
+}
+
+func (s *tableState) apply(rel *relation, c *journal.Change) {
+	before, after := s.fit(rel, c.Before), s.fit(rel, c.After)
+	if len(s.rel.key) == 0 {
+		s.count(before, after)
+		return
+	}
+	if before != nil {
+		s.rows[s.rel.rowKey(before)] = rowState{}
+	}
+	if after != nil {
+		s.rows[s.rel.rowKey(after)] = rowState{current: after}
 	}
 }
 

@@ -122,7 +122,10 @@ func (w *work) tail(rel *relation, n int) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read own rows at the end of %s: %w", rel.full(), err)
 	}
-	state := w.tx.table(rel)
+	state, err := w.tx.table(rel)
+	if err != nil {
+		return false, err
+	}
 	known := map[string]int{}
 	for k, c := range state.added {
 		known[k] = c
@@ -146,6 +149,5 @@ func (w *work) tail(rel *relation, n int) (bool, error) {
 	if len(changes) != n {
 		return false, nil
 	}
-	w.reveal(rel, changes)
-	return true, nil
+	return true, w.reveal(rel, changes)
 }

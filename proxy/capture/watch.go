@@ -60,7 +60,7 @@ func (w *work) watch(reach reach) error {
 		if isTrue(r[1]) {
 			exclusive = append(exclusive, rel.full())
 		}
-		if isTrue(r[1]) && !altered && !w.tx.table(rel).truncated {
+		if isTrue(r[1]) && !altered && !w.tx.truncatedTable(rel) {
 			emptied = rel.full() // by TRUNCATE or DDL in a function: our own session cannot look into it
 			w.touch(emptied)
 			continue
@@ -129,7 +129,10 @@ func (w *work) compare(rel *relation, assigned []parser.Assignment, grown growth
 		w.lost(rel.full(), "%s", why)
 		return nil
 	}
-	state := w.tx.table(rel)
+	state, err := w.tx.table(rel)
+	if err != nil {
+		return err
+	}
 	added, err := w.added(rel, leaves)
 	if err != nil {
 		return err
@@ -151,16 +154,15 @@ func (w *work) compare(rel *relation, assigned []parser.Assignment, grown growth
 	} else {
 		changes = differCounted(rel, state, added, removed, assigned, update)
 	}
-	w.reveal(rel, changes)
-	return nil
+	return w.reveal(rel, changes)
 }
 
 // reveal records changes that the statement's text did not tell.
-func (w *work) reveal(rel *relation, changes []journal.Change) {
+func (w *work) reveal(rel *relation, changes []journal.Change) error {
 	if len(changes) > 0 && w.plan.how != howScan && w.effect.Capture != journal.CaptureStatement {
 		w.effect.Capture = journal.CaptureHidden
 	}
-	w.record(rel, changes)
+	return w.record(rel, changes)
 }
 
 // differKeyed compares a table with key: added are all own rows that are there, removed all committed ones that are not.

@@ -39,7 +39,10 @@ func (f *rowFold) Base() map[string]journal.Value { return f.base }
 
 // Play implements audit.Fold.
 func (f *rowFold) Play(rec *journal.Record) (map[string]journal.Value, []audit.Decided, bool, error) {
-	changes := f.changes(rec)
+	changes, err := f.changes(rec)
+	if err != nil {
+		return nil, nil, false, err
+	}
 	if len(changes) == 0 {
 		return nil, nil, false, nil
 	}
@@ -64,9 +67,9 @@ func (f *rowFold) Play(rec *journal.Record) (map[string]journal.Value, []audit.D
 }
 
 // changes gives what a record does to the row, in order.
-func (f *rowFold) changes(rec *journal.Record) []*conflict.Change {
+func (f *rowFold) changes(rec *journal.Record) ([]*conflict.Change, error) {
 	if rec.Tx == nil || rec.Tx.Database != f.database {
-		return nil
+		return nil, nil
 	}
 	if f.touches.id != rec.ID || f.touches.byRow == nil {
 		f.touches.id, f.touches.byRow = rec.ID, map[journal.RowKey][]*conflict.Change{}
@@ -77,7 +80,19 @@ func (f *rowFold) changes(rec *journal.Record) []*conflict.Change {
 	}
 	var out []*conflict.Change
 	for _, k := range f.keys {
-		out = append(out, f.touches.byRow[k]...)
+		if rec.Tx.Images == nil {
+			out = append(out, f.touches.byRow[k]...)
+			continue
+		}
+		touches, err := conflict.Of(rec, k)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range touches {
+			if t.Key == k {
+				out = append(out, t.Change)
+			}
+		}
 	}
 	for _, e := range f.touches.ends {
 		if e.Table == f.table {
@@ -85,5 +100,5 @@ func (f *rowFold) changes(rec *journal.Record) []*conflict.Change {
 		}
 	}
 	slices.SortFunc(out, conflict.Order)
-	return out
+	return out, nil
 }

@@ -161,7 +161,8 @@ func (n *node) makeRooms(context.Context) error {
 		id := n.journal.Identity()
 		return id.Number, !id.Cluster.IsZero()
 	}
-	n.capturer = capture.New(capture.Options{Connect: n.upstream.connect, Number: number, Rand: rand.Reader, Logger: n.room("capture"),
+	n.capturer = capture.New(capture.Options{Connect: n.upstream.connect, Number: number, Rand: rand.Reader, Spool: n.journal.Spool,
+		Logger:   n.room("capture"),
 		Excluded: func(_, schema, table string) bool { return n.excluded(schema, table) }})
 	var err error
 	if n.applier, err = apply.New(apply.Options{Journal: n.journal, Connect: n.upstream.connect, Databases: n.upstream.databases,

@@ -36,7 +36,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.Var(&c.JournalSegment, "journal-segment", "size of one journal file")
 	fs.DurationVar(&c.Retain, "retain", c.Retain, "how long the journal keeps what no node needs any more, for the audit trail; 0 is for ever")
 	fs.Var(&c.RetainSize, "retain-size", "size from which the oldest of that goes before its time; 0 is never")
-	fs.Var(&c.TransactionMax, "transaction-max", "largest sum of row images of one transaction")
+	fs.Var(&c.TransactionMax, "transaction-max", "what one transaction may take in memory; its rows go to the journal's disk before that")
 	fs.IntVar(&c.MaxClients, "max-clients", c.MaxClients, "most client connections at a time")
 	fs.DurationVar(&c.LineInterval, "line-interval", c.LineInterval, "how often a node where nobody writes tells the others what it has applied, while they wait for that; an idle cluster is silent")
 	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", c.ShutdownTimeout, "how long clients may finish their transactions when told to stop")
