@@ -13,9 +13,8 @@ import (
 	"pgproxy/test/harness"
 )
 
-// memoryBound is the most that a proxy may have had resident, in MiB, however large a transaction is; so many rows held in
-// memory would take far more.
-const memoryBound = 128
+// memoryBound is the most that a proxy may have had resident, in MiB, however large a transaction is.
+const memoryBound = 256
 
 // memoryTime is how long a large transaction may take to be everywhere.
 const memoryTime = 15 * time.Minute
