@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"pgproxy/test/faultnet"
 	"pgproxy/test/harness"
@@ -37,6 +40,8 @@ func TestCrash(t *testing.T) {
 			s := newScene(t, harness.ClusterOptions{Majors: []int{major}, Relayed: true,
 				Binary: harness.Build(t, harness.Faults), Args: []string{"--journal-segment", "256KB"}})
 			c := &crash{scene: s, rand: harness.Rand(s.seed, 1<<62), hits: map[string]int{}, points: faultPoints(t)}
+			c.exec(0, "CREATE TABLE crash_large (id bigint PRIMARY KEY, body text)")
+			c.Settle(drainTime)
 			for round := range rounds {
 				c.round(round)
 			}
@@ -59,7 +64,9 @@ type crash struct {
 
 var faultCall = regexp.MustCompile(`(?i)fault\w*\("([a-z]+\.[a-z_.-]+)"\)`)
 
-// faultPoints finds the fault points in the source, so that a new one is tested from the day it stands there.
+// faultPoints finds the fault points in the source, so that a new one is tested from the day it stands there. Three have tests of
+// their own: the birth of a journal (TestCrashAtBirth), the middle of a large record, which is applied whole under a load
+// like this one (TestMemory), and a purge, after which the journals do not hold everything any more (in journal).
 func faultPoints(t *testing.T) []string {
 	t.Helper()
 	root, err := harness.Root()
@@ -83,7 +90,7 @@ func faultPoints(t *testing.T) []string {
 		}
 	}
 	slices.Sort(found)
-	found = slices.DeleteFunc(slices.Compact(found), func(p string) bool { return p == bornAt })
+	found = slices.DeleteFunc(slices.Compact(found), func(p string) bool { return slices.Contains([]string{bornAt, "apply.block", "journal.purge"}, p) })
 	for _, step := range []string{"commit.", "recover.", "receive.", "apply."} {
 		if !slices.ContainsFunc(found, func(p string) bool { return strings.HasPrefix(p, step) }) {
 			t.Errorf("no fault point of %q in the source: %v", step, found)
@@ -172,7 +179,7 @@ func (c *crash) diesAt(n *harness.Node, point string) {
 	n.Kill9()
 	hit := 1 + c.rand.IntN(12)
 	switch point {
-	case "journal.roll", "journal.seal", "journal.sign": // rare
+	case "journal.roll", "journal.seal", "journal.sign", "journal.images": // rare
 		hit = 1
 	case "apply.ran": // only a statement that refuses a transaction block passes it
 		hit = 1
@@ -191,10 +198,14 @@ func (c *crash) launchToDie(n *harness.Node, point string, hit int) (reached boo
 	n.Env = []string{fmt.Sprintf("PGPROXY_FAULT=%s:%d", point, hit)}
 	from := n.Launch()
 	n.Env = nil
-	if point == "journal.sign" { // a checkpoint is signed when the node is stopped
+	switch point {
+	case "journal.sign": // a checkpoint is signed when the node is stopped
 		n.AwaitReady(from)
 		c.progress(2)
 		_ = n.Process().Signal(syscall.SIGTERM)
+	case "journal.images":
+		n.AwaitReady(from)
+		c.writeLarge(n)
 	}
 	select {
 	case <-n.Process().Done():
@@ -206,6 +217,20 @@ func (c *crash) launchToDie(n *harness.Node, point string, hit int) (reached boo
 		n.Kill9()
 		return false
 	}
+}
+
+// writeLarge writes more than a transaction holds in memory; that the proxy dies of it is its error.
+func (c *crash) writeLarge(n *harness.Node) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), hitTime)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, n.DSN("postgres"))
+	if err != nil {
+		return
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, "INSERT INTO crash_large SELECT $1 + i, repeat('x', 1000) FROM generate_series(1, 10000) i", c.rand.IntN(1<<30))
+	c.t.Logf("a large transaction: %v", err)
 }
 
 // diesRecovering makes records in doubt, and kills the proxy while it resolves them.
