@@ -201,7 +201,8 @@ func gone(ctx context.Context, c *client, op *Operation) (bool, error) {
 	sql, id := "INSERT INTO w_gone VALUES ($1)", op.ID
 	if len(c.gone) > 2 {
 		sql, id = "DELETE FROM w_gone WHERE id = $1", c.gone[0]
-		c.gone, op.Deletes = c.gone[1:], id
+		c.gone = c.gone[1:]
+		c.ledger.Delete(op, id)
 	}
 	committing, err := inTransaction(ctx, c, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, insertSet, op.ID, op.Node, "gone"); err != nil {

@@ -63,6 +63,13 @@ func (l *Ledger) id() int64 {
 	return l.next
 }
 
+// Delete notes which row an operation is about to take away.
+func (l *Ledger) Delete(op *Operation, id int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	op.Deletes = id
+}
+
 // End notes what the client was told.
 func (l *Ledger) End(op *Operation, o Outcome, err error) {
 	l.mu.Lock()
