@@ -31,6 +31,7 @@ type Applier struct {
 	unkept    []*journal.Record // own ones with TRUNCATE that the databases do not say
 	settling  settling
 	counts    Counts
+	manners   manners
 	kick      chan struct{}
 
 	mu     sync.Mutex // guards status

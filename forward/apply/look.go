@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"errors"
+
 	"pgproxy/forward/conflict"
 	"pgproxy/journal"
 	"pgproxy/journal/hlc"
@@ -154,17 +156,27 @@ func (a *Applier) here(ref journal.Ref, applied journal.Vector) (here, pending b
 // it did not know of: then it can be written as it stands, late or not.
 func (a *Applier) commutes(d *database, it *item, s *seen, before []*item) bool {
 	for k, refs := range s.concerns {
+		looked := map[string]bool{}
 		for _, ref := range refs {
-			other, err := a.record(ref.ID, before)
-			if err != nil || other.Tx == nil {
-				return false
-			}
-			touches, err := conflict.Of(other, k)
+			found, err := a.manners.get(rowAt{ref.ID, k}, func() ([]conflict.Touch, error) {
+				other, err := a.record(ref.ID, before)
+				if err != nil {
+					return nil, err
+				}
+				if other.Tx == nil {
+					return nil, errNoTransaction
+				}
+				return conflict.Of(other, k)
+			})
 			if err != nil {
 				return false
 			}
-			for _, o := range touches {
-				if !d.apart(it.touches, o, k) {
+			for _, manner := range found {
+				if looked[manner] {
+					continue
+				}
+				looked[manner] = true
+				if !d.apart(it.touches, a.manners.touch[manner], k) {
 					return false
 				}
 			}
@@ -181,6 +193,9 @@ func (a *Applier) record(id journal.ID, near []*item) (*journal.Record, error) {
 	}
 	return a.o.Journal.Record(id)
 }
+
+// errNoTransaction is returned for a record that changes no rows.
+var errNoTransaction = errors.New("the record is of no transaction")
 
 // apart reports whether o and each of the touches of the same row set different columns, or add to the same ones.
 func (d *database) apart(touches []conflict.Touch, o conflict.Touch, k journal.RowKey) bool {
@@ -207,33 +222,24 @@ func (d *database) apart(touches []conflict.Touch, o conflict.Touch, k journal.R
 
 // sums reports whether the columns that both set are added by both, and nothing limits a sum.
 func sums(tab *table, a, b *conflict.Change) bool {
-	added := func(c *conflict.Change, i int) bool {
-		for _, d := range c.Delta {
-			if d == i && i < len(c.Before) && i < len(c.After) {
-				_, ok := conflict.Difference(c.Before[i], c.After[i])
-				return ok
-			}
-		}
-		return false
-	}
 	set := map[string]bool{}
-	var adds []string
+	var sums []string
 	for _, i := range a.Set {
 		name := a.Relation.Columns[i].Name
-		set[name] = added(a, i)
+		set[name] = adds(a, i)
 		if set[name] {
-			adds = append(adds, name)
+			sums = append(sums, name)
 		}
 	}
 	for _, i := range b.Set {
 		name := b.Relation.Columns[i].Name
-		sum := added(b, i)
+		sum := adds(b, i)
 		if sum {
-			adds = append(adds, name)
+			sums = append(sums, name)
 		}
 		if was, both := set[name]; both && !(was && sum) {
 			return false
 		}
 	}
-	return len(tab.checked(adds)) == 0
+	return len(tab.checked(sums)) == 0
 }
