@@ -147,7 +147,7 @@ func (t *Transaction) fill(tx *journal.Tx) {
 func newStatement(tx *journal.Tx, s *journal.Statement) Statement {
 	out := Statement{
 		Query: s.Query, Params: make([]Value, 0, len(s.Params)), Command: s.Command, Role: s.Role, Tables: s.Tables,
-		Capture: captureName(s.Capture), Note: s.Note, Rows: make([]Row, 0, len(s.Changes)), Started: s.Start.UTC(),
+		Capture: CaptureName(s.Capture), Note: s.Note, Rows: make([]Row, 0, len(s.Changes)), Started: s.Start.UTC(),
 		DurationUS: s.Duration.Microseconds(), SQLState: s.SQLState, Message: s.Message, RolledBack: s.RolledBack,
 	}
 	out.more(s)
@@ -228,7 +228,8 @@ func ParseOutcome(s string) (journal.Outcome, error) {
 	return 0, fmt.Errorf("outcome %q is none of committed, aborted, unknown", s)
 }
 
-func captureName(c journal.Capture) string {
+// CaptureName is the word for a way of capture in every form that people and programs read.
+func CaptureName(c journal.Capture) string {
 	switch c {
 	case journal.CaptureNone:
 		return "none"

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"pgproxy/journal"
+	"pgproxy/audit"
 	"pgproxy/parser"
 	"pgproxy/proxy/capture"
 )
@@ -67,7 +67,7 @@ func (s *Server) Explain(ctx context.Context, database, user, sql string) ([]Exp
 }
 
 func (s *Server) explain(st *parser.Statement, plan *capture.Plan) Explanation {
-	e := Explanation{Statement: st.Redact(), Command: st.Command, Capture: captureWord(plan), Held: plan.Hold, Tables: plan.Tables(), How: plan.Explain()}
+	e := Explanation{Statement: st.Redact(), Command: st.Command, Capture: audit.CaptureName(plan.Capture), Held: plan.Hold, Tables: plan.Tables(), How: plan.Explain()}
 	switch st.Class {
 	case parser.ClassTransaction, parser.ClassSession, parser.ClassMaintenance, parser.ClassPrepare:
 		e.How = []string{"It passes as it came: it changes the transaction, the session or this host alone."}
@@ -85,24 +85,6 @@ func (s *Server) explain(st *parser.Statement, plan *capture.Plan) Explanation {
 		e.Refused = err.Error()
 	}
 	return e
-}
-
-func captureWord(plan *capture.Plan) string {
-	switch plan.Capture {
-	case journal.CaptureExact:
-		return "exact"
-	case journal.CaptureCopy:
-		return "copy"
-	case journal.CaptureHidden:
-		return "hidden"
-	case journal.CaptureStatement:
-		return "statement"
-	case journal.CaptureLocal:
-		return "local"
-	case journal.CaptureMissing:
-		return "missing"
-	}
-	return "none"
 }
 
 // unreplicable is why a statement is refused where what cannot be replicated is.

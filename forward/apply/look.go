@@ -223,23 +223,23 @@ func (d *database) apart(touches []conflict.Touch, o conflict.Touch, k journal.R
 // sums reports whether the columns that both set are added by both, and nothing limits a sum.
 func sums(tab *table, a, b *conflict.Change) bool {
 	set := map[string]bool{}
-	var sums []string
+	var added []string
 	for _, i := range a.Set {
 		name := a.Relation.Columns[i].Name
 		set[name] = adds(a, i)
 		if set[name] {
-			sums = append(sums, name)
+			added = append(added, name)
 		}
 	}
 	for _, i := range b.Set {
 		name := b.Relation.Columns[i].Name
 		sum := adds(b, i)
 		if sum {
-			sums = append(sums, name)
+			added = append(added, name)
 		}
 		if was, both := set[name]; both && !(was && sum) {
 			return false
 		}
 	}
-	return len(tab.checked(sums)) == 0
+	return len(tab.checked(added)) == 0
 }
